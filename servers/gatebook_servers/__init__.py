@@ -1,0 +1,1 @@
+"""The five MCP servers, the command and the reference agent."""

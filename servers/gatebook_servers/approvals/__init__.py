@@ -1,0 +1,1 @@
+"""The approval broker as an MCP server. No tool here decides; people do, elsewhere."""

@@ -1,0 +1,113 @@
+"""Approvals: ask for a person's yes, wait for it, withdraw it. Nothing here decides."""
+
+from typing import Annotated, Literal
+
+import anyio
+from pydantic import Field, JsonValue
+
+from gatebook.approvals.models import Approval, ApprovalState
+from gatebook.approvals.requests import Approvals
+from gatebook.database.port import Transaction
+from gatebook.errors import ForbiddenError
+from gatebook.injection import Broker, Caller, Progress
+from gatebook.runtime import Runtime
+from gatebook.toolset import Toolset
+from gatebook_servers.approvals.models import ApprovalPage, ApprovalView, Waited, view
+
+tools = Toolset(
+    "approvals",
+    instructions="A person approves what cannot be undone. Calling the tool itself already asks; use these tools to see "
+    "what became of it. An approved effect is done without you.",
+    steps=False,
+)
+
+LONGEST_WAIT_S = 50
+POLL_S = 0.25
+PAGE = 50
+
+ApprovalId = Annotated[str, Field(description="An approval_id.", min_length=1, max_length=40)]
+
+
+@tools.stages(graceful=True)
+async def request_approval(
+    broker: Broker,
+    caller: Caller,
+    tool: Annotated[str, Field(description="Name of the tool to be called later.", max_length=40)],
+    arguments: Annotated[dict[str, JsonValue], Field(description="The exact arguments of that call.")],
+    reason: Annotated[str, Field(description="Why, for the person; shown as your words.", max_length=500)] = "",
+) -> ApprovalView:
+    """Ask a person to approve a later call of a tool, exactly as given. The same request twice is one."""
+    return view(await broker.ask(tool, arguments, caller=caller, reason=reason))
+
+
+@tools.waits(longest_s=LONGEST_WAIT_S + 10)
+async def wait_for_approvals(
+    runtime: Runtime,
+    caller: Caller,
+    progress: Progress,
+    approval_ids: Annotated[list[ApprovalId], Field(description="Requests to wait for.", min_length=1, max_length=50)],
+    wait_for: Annotated[Literal["any", "all"], Field(description="Return when any, or all, are decided.")] = "any",
+    timeout_s: Annotated[int, Field(description="Seconds to wait.", ge=0, le=LONGEST_WAIT_S)] = LONGEST_WAIT_S,
+) -> Waited:
+    """Wait until people decided. A timeout is no answer: call again, or go on and leave it to them."""
+    started = anyio.current_time()
+    while True:
+        found = [await _own(runtime, caller, approval_id) for approval_id in approval_ids]
+        pending = sum(request.state == "pending" for request in found)
+        decided = pending == 0 if wait_for == "all" else pending < len(found)
+        waited = anyio.current_time() - started
+        if decided or waited >= timeout_s:
+            return Waited(approvals=[view(request) for request in found], pending=pending)
+        await progress(waited, timeout_s, f"{pending} pending")
+        await anyio.sleep(POLL_S)
+
+
+@tools.reads
+async def get_approval(runtime: Runtime, caller: Caller, approval_id: ApprovalId) -> ApprovalView:
+    """Read one of your requests: its state and, when denied, the reason."""
+    return view(await _own(runtime, caller, approval_id))
+
+
+@tools.reads
+async def list_approvals(
+    runtime: Runtime,
+    caller: Caller,
+    run: Annotated[str, Field(description="Only requests of this run_id.", max_length=60)] = "",
+    state: Annotated[ApprovalState | None, Field(description="Only requests in this state.")] = None,
+    limit: Annotated[int, Field(description="Most requests.", ge=1, le=PAGE)] = 15,
+    cursor: Annotated[str, Field(description="next_cursor of the page before.", max_length=80,
+                                 pattern=r"^(\d+(\.\d+)?\|apr_[a-z0-9]+)?$")] = "",
+) -> ApprovalPage:
+    """List your requests, oldest first: pending, approved, denied, used, expired and so on."""
+
+    def read(tx: Transaction) -> list[Approval]:
+        return Approvals(tx).select(
+            tenant=runtime.settings.tenant, principal=caller.principal, run_id=run.partition(".")[0], state=state,
+            after=cursor, limit=limit + 1,
+        )
+
+    found = await runtime.transact(read)
+    shown = found[:limit]
+    more = f"{shown[-1].created_at!r}|{shown[-1].approval_id}" if len(found) > limit else None
+    return ApprovalPage(approvals=[view(request) for request in shown], next_cursor=more)
+
+
+@tools.stages(graceful=True)
+async def cancel_approval(
+    runtime: Runtime,
+    caller: Caller,
+    approval_id: ApprovalId,
+    reason: Annotated[str, Field(description="Why it is withdrawn.", max_length=500)] = "",
+) -> ApprovalView:
+    """Withdraw one of your pending requests. The same content cannot be asked for again."""
+    cancelled = await runtime.transact(
+        lambda tx: Approvals(tx).cancel(approval_id, principal=caller.principal, reason=reason)
+    )
+    return view(cancelled)
+
+
+async def _own(runtime: Runtime, caller: Caller, approval_id: str) -> Approval:
+    request = await runtime.transact(lambda tx: Approvals(tx).get(approval_id))
+    if request.principal != caller.principal:
+        raise ForbiddenError("the request is another principal's.", next_step="Call list_approvals for your own.")
+    return request

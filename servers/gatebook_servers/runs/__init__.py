@@ -1,0 +1,1 @@
+"""The run ledger as an MCP server."""

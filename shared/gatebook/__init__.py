@@ -1,0 +1,1 @@
+"""Gatebook: what every server stands on."""

@@ -1,0 +1,153 @@
+"""Policy: whether a call is allowed, needs a person, or is never done. TOML; the strictest outcome wins."""
+
+import tomllib
+from enum import IntEnum
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from gatebook.errors import ConfigurationError
+from gatebook.intents import Facts, Value, text_digest
+from gatebook.reach import Reach
+from gatebook.sensitive import SensitiveTerms
+
+
+class Outcome(IntEnum):
+    """What policy says, from mild to strict."""
+
+    ALLOW = 1
+    REVIEW = 2
+    DENY = 3
+
+
+OutcomeName = Literal["allow", "review", "deny"]
+
+
+class Keywords(Value):
+    """Literal phrases that make a rule match; found by the one term matcher, inflections and look-alikes included."""
+
+    any: tuple[str, ...]
+
+
+class When(Value):
+    """The conditions of a rule; all that are given must hold."""
+
+    keywords: Keywords | None = None
+    notifies: bool | None = None
+
+
+class Then(Value):
+    """What a matching rule asks for."""
+
+    outcome: OutcomeName
+
+
+class Rule(Value):
+    """One rule of the operator."""
+
+    id: str = Field(min_length=1, max_length=60)
+    tools: tuple[str, ...]
+    when: When = When()
+    then: Then
+
+
+class Verdict(Value):
+    """What policy decided, and which rules said so."""
+
+    outcome: Outcome
+    rules: tuple[str, ...]
+
+
+class PolicyFile(Value):
+    """A policy as it is written."""
+
+    version: Literal[1]
+    default: OutcomeName = "review"
+    always_allow: tuple[str, ...] = ()
+    always_review: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    rule: tuple[Rule, ...] = ()
+
+
+class Policy:
+    """The rules in force. Tools are named `server.tool`; `*` matches any run of characters."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha256 = text_digest(source)
+        self._file = _parse(source)
+        self._terms = {
+            rule.id: SensitiveTerms.only({rule.id: list(rule.when.keywords.any)})
+            for rule in self._file.rule
+            if rule.when.keywords
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> "Policy":
+        """Read the operator's policy, or the shipped one where the file does not exist.
+
+        Raises:
+            ConfigurationError: If the file cannot be read or does not fit. Nothing is allowed then.
+        """
+        try:
+            return cls(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return cls(resources.files(__package__ or "").joinpath("policy.toml").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigurationError("the policy file cannot be read.", next_step="Check its permissions.") from error
+
+    def judge(self, *, name: str, reach: Reach, facts: Facts) -> Verdict:
+        """Judge a call to the tool `name` (`server.tool`) on what the server itself found out."""
+        said = [
+            *self._lists(name),
+            *((Outcome[rule.then.outcome.upper()], rule.id) for rule in self._file.rule if self._matches(rule, name, facts)),
+        ]
+        if not any(outcome is Outcome.ALLOW for outcome, _ in said):
+            said.append(self._unnamed(reach, facts))
+        strictest = max(outcome for outcome, _ in said)
+        return Verdict(outcome=strictest, rules=tuple(rule for outcome, rule in said if outcome is strictest))
+
+    def _lists(self, name: str) -> list[tuple[Outcome, str]]:
+        lists = (
+            (Outcome.ALLOW, "always_allow", self._file.always_allow),
+            (Outcome.REVIEW, "always_review", self._file.always_review),
+            (Outcome.DENY, "never", self._file.never),
+        )
+        return [(outcome, label) for outcome, label, globs in lists if _any_glob(globs, name)]
+
+    def _unnamed(self, reach: Reach, facts: Facts) -> tuple[Outcome, str]:
+        if reach <= Reach.STAGE:
+            return Outcome.ALLOW, "changes nothing outside"
+        if reach is Reach.SEND:
+            return Outcome.REVIEW, "cannot be undone"
+        if facts.notifies:
+            return Outcome.REVIEW, "notifies someone"
+        return Outcome[self._file.default.upper()], "default"
+
+    def _matches(self, rule: Rule, name: str, facts: Facts) -> bool:
+        if not _any_glob(rule.tools, name):
+            return False
+        if rule.when.notifies is not None and rule.when.notifies is not facts.notifies:
+            return False
+        terms = self._terms.get(rule.id)
+        return terms is None or any(terms.find(passage.text) for passage in facts.passages)
+
+
+def _any_glob(globs: tuple[str, ...], name: str) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _parse(source: str) -> PolicyFile:
+    try:
+        return PolicyFile.model_validate(tomllib.loads(source))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError("the policy is not valid TOML.", next_step="Correct the policy file.") from error
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ConfigurationError(
+            f"the policy does not fit at {where}: {fault['msg']}.", next_step="Correct the policy file."
+        ) from None

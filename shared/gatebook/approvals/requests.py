@@ -1,0 +1,334 @@
+"""Requests and decisions: the only place that changes an approval's state.
+
+pending -> approved | denied | expired | cancelled; approved -> claimed -> used | in_doubt, or lapsed; claimed ->
+approved again when the effect surely did not happen. A timeout is never an approval and never a denial.
+"""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalKind, ApprovalState, Decision
+from gatebook.clock import new_id
+from gatebook.database.port import Row, Transaction, Value
+from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
+from gatebook.intents import canonical, digest
+
+_COLUMNS = ", ".join(Approval.model_fields)
+_FREE_REASONS = ("superseded", "conflict", "tool_changed", "policy_changed")
+"""Why a machine closed a request; the same content may then be asked for again."""
+
+
+class Approvals:
+    """The approval tables, inside one transaction. Clocks that ran out are applied before anything is read."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def ask(
+        self,
+        *,
+        tenant: str,
+        principal: str,
+        run_id: str,
+        kind: ApprovalKind,
+        server: str,
+        tool: str,
+        tool_sha256: str,
+        arguments: dict[str, JsonValue],
+        effect_key: str,
+        target: str,
+        operation: str,
+        content: dict[str, JsonValue],
+        fingerprint: str,
+        mode: str,
+        rules: Sequence[str],
+        reason: str,
+        decide_within_s: float,
+    ) -> Approval:
+        """Create a pending request; the caller has looked for an open one in the same transaction."""
+        approval_id = new_id("apr")
+        now = self._tx.now
+        self._tx.execute(
+            """INSERT INTO approvals (approval_id, tenant, principal, run_id, kind, server, tool, tool_sha256,
+                 arguments, effect_key, target, operation, content, content_sha256, fingerprint, mode, rules, reason,
+                 state, state_reason, created_at, decide_by, use_by, changed_at)
+               VALUES (:id, :tenant, :principal, :run_id, :kind, :server, :tool, :tool_sha,
+                 :arguments, :effect_key, :target, :operation, :content, :sha, :fingerprint, :mode, :rules, :reason,
+                 'pending', '', :now, :decide_by, NULL, :now)""",
+            id=approval_id,
+            tenant=tenant,
+            principal=principal,
+            run_id=run_id,
+            kind=kind,
+            server=server,
+            tool=tool,
+            tool_sha=tool_sha256,
+            arguments=json.dumps(arguments),
+            effect_key=effect_key,
+            target=target,
+            operation=operation,
+            content=canonical(content).decode(),
+            sha=digest(content),
+            fingerprint=fingerprint,
+            mode=mode,
+            rules=json.dumps(list(rules)),
+            reason=reason,
+            now=now,
+            decide_by=now + decide_within_s,
+        )
+        return self.get(approval_id)
+
+    def get(self, approval_id: str) -> Approval:
+        """Return one request.
+
+        Raises:
+            NotFoundError: If there is none with this id.
+        """
+        self._apply_clocks()
+        rows = self._select("approval_id = :id", id=approval_id)
+        if not rows:
+            raise NotFoundError("no approval has this id.", next_step="Call list_approvals for valid ids.")
+        return rows[0]
+
+    def of_fingerprint(self, *, tenant: str, fingerprint: str) -> Approval | None:
+        """Return the newest request with this fingerprint."""
+        self._apply_clocks()
+        rows = self._select(
+            "tenant = :tenant AND fingerprint = :fingerprint ORDER BY created_at DESC, approval_id DESC",
+            tenant=tenant,
+            fingerprint=fingerprint,
+        )
+        return rows[0] if rows else None
+
+    def open_of_effect(self, *, tenant: str, effect_key: str) -> list[Approval]:
+        """Return the requests for an effect that are pending or approved."""
+        return self._select(
+            "tenant = :tenant AND effect_key = :key AND state IN ('pending', 'approved')",
+            tenant=tenant,
+            key=effect_key,
+        )
+
+    def refusal_of(self, *, tenant: str, effect_key: str, content_sha256: str) -> Approval | None:
+        """Return the denial, or the cancellation by an agent or a person, that sticks to this content."""
+        rows = self._select(
+            """tenant = :tenant AND effect_key = :key AND content_sha256 = :sha
+               AND state IN ('denied', 'cancelled') ORDER BY changed_at DESC""",
+            tenant=tenant,
+            key=effect_key,
+            sha=content_sha256,
+        )
+        return next((row for row in rows if row.state == "denied" or row.state_reason not in _FREE_REASONS), None)
+
+    def holds_of(self, *, tenant: str, target: str) -> list[Approval]:
+        """Return every hold of a target, open or decided."""
+        self._apply_clocks()
+        return self._select("tenant = :tenant AND target = :target AND kind = 'hold'", tenant=tenant, target=target)
+
+    def select(
+        self,
+        *,
+        tenant: str,
+        principal: str = "",
+        run_id: str = "",
+        state: ApprovalState | None = None,
+        after: str = "",
+        limit: int = 50,
+    ) -> list[Approval]:
+        """Return requests, newest last, at most `limit`, behind the cursor `after` (`created_at|approval_id`)."""
+        self._apply_clocks()
+        at, _, last = after.partition("|")
+        return self._select(
+            """tenant = :tenant AND (:principal = '' OR principal = :principal)
+               AND (:run_id = '' OR run_id = :run_id) AND (:state = '' OR state = :state)
+               AND (created_at > :at OR (created_at = :at AND approval_id > :last))
+               ORDER BY created_at, approval_id LIMIT :limit""",
+            tenant=tenant,
+            principal=principal,
+            run_id=run_id,
+            state=state or "",
+            at=float(at or 0),
+            last=last,
+            limit=limit,
+        )
+
+    def counts(self, *, tenant: str, run_id: str) -> dict[str, int]:
+        """Return how many of a run's requests are in each state; holds are counted as `held` and `released`."""
+        self._apply_clocks()
+        rows = self._tx.all(
+            """SELECT kind, state, COUNT(*) AS n FROM approvals WHERE tenant = :tenant AND run_id = :run_id
+               GROUP BY kind, state""",
+            tenant=tenant,
+            run_id=run_id,
+        )
+        names = {("hold", "pending"): "held", ("hold", "approved"): "released", ("hold", "denied"): "kept"}
+        counts: dict[str, int] = {}
+        for row in rows:
+            name = names.get((str(row["kind"]), str(row["state"])), str(row["state"]))
+            counts[name] = counts.get(name, 0) + int(row["n"] or 0)
+        return counts
+
+    def approve(
+        self, approval_id: str, *, person: str, channel: str, shown: str, use_within_s: float, reason: str = ""
+    ) -> Approval:
+        """Record a person's yes to the fingerprint they were shown.
+
+        Raises:
+            NotFoundError: If there is no such request.
+            ConflictError: If it is no longer pending, or the person was shown something else.
+        """
+        request = self._decidable(approval_id, shown)
+        self._decide(request, verdict="approve", person=person, channel=channel, shown=shown, reason=reason)
+        use_by = None if request.kind == "hold" else self._tx.now + use_within_s
+        self._move(request, "approved", reason="", use_by=use_by)
+        return self.get(approval_id)
+
+    def deny(self, approval_id: str, *, person: str, channel: str, shown: str, reason: str) -> Approval:
+        """Record a person's no, with the reason that the agent will read.
+
+        Raises:
+            NotFoundError: If there is no such request.
+            ConflictError: If it is no longer pending, or the person was shown something else.
+        """
+        request = self._decidable(approval_id, shown)
+        self._decide(request, verdict="deny", person=person, channel=channel, shown=shown, reason=reason)
+        self._move(request, "denied", reason=reason)
+        return self.get(approval_id)
+
+    def cancel(self, approval_id: str, *, principal: str, reason: str) -> Approval:
+        """Withdraw a pending request of this principal.
+
+        Raises:
+            ForbiddenError: If it is another principal's.
+            ConflictError: If it is no longer pending.
+        """
+        request = self.get(approval_id)
+        if request.principal != principal:
+            raise ForbiddenError("the request is another principal's.", next_step="Cancel only your own requests.")
+        if request.state != "pending":
+            raise _settled(request)
+        self._move(request, "cancelled", reason=reason or "withdrawn by the agent")
+        return self.get(approval_id)
+
+    def consume(self, *, tenant: str, fingerprint: str) -> str | None:
+        """Take the grant for this fingerprint, once; the approval's id, or None when there is none to take."""
+        request = self.of_fingerprint(tenant=tenant, fingerprint=fingerprint)
+        if request is None or request.kind != "effect":
+            return None
+        taken = self._tx.execute(
+            """UPDATE approvals SET state = 'claimed', changed_at = :now
+               WHERE approval_id = :id AND state = 'approved' AND use_by > :now""",
+            id=request.approval_id,
+            now=self._tx.now,
+        )
+        return request.approval_id if taken else None
+
+    def settle(self, approval_id: str, *, state: ApprovalState, reason: str = "") -> None:
+        """End a claimed grant: used, in doubt, lapsed, or approved again when surely nothing happened."""
+        self._tx.execute(
+            """UPDATE approvals SET state = :state, state_reason = :reason, changed_at = :now
+               WHERE approval_id = :id AND state = 'claimed'""",
+            id=approval_id,
+            state=state,
+            reason=reason,
+            now=self._tx.now,
+        )
+
+    def void(self, request: Approval, *, reason: str) -> None:
+        """Close a request that no longer fits: pending becomes cancelled, approved lapses."""
+        if request.state in ("pending", "approved"):
+            self._move(request, "cancelled" if request.state == "pending" else "lapsed", reason=reason)
+
+    def supersede(self, *, tenant: str, target: str, operation: str, reason: str) -> int:
+        """Void every open request for an operation on a target; how many."""
+        rows = self._select(
+            """tenant = :tenant AND target = :target AND operation = :operation AND kind = 'effect'
+               AND state IN ('pending', 'approved')""",
+            tenant=tenant,
+            target=target,
+            operation=operation,
+        )
+        for request in rows:
+            self.void(request, reason=reason)
+        return len(rows)
+
+    def needing_attention(self, *, tenant: str) -> list[Approval]:
+        """Return what a person decided or was asked and that did not come to its end."""
+        self._apply_clocks()
+        return self._select(
+            """tenant = :tenant AND (state IN ('expired', 'lapsed', 'in_doubt') AND state_reason <> 'superseded')
+               ORDER BY changed_at""",
+            tenant=tenant,
+        )
+
+    def decisions(self, approval_id: str) -> list[Decision]:
+        """Return who decided a request."""
+        rows = self._tx.all("SELECT * FROM decisions WHERE approval_id = :id ORDER BY decided_at", id=approval_id)
+        return [Decision.model_validate(dict(row)) for row in rows]
+
+    def _decidable(self, approval_id: str, shown: str) -> Approval:
+        request = self.get(approval_id)
+        if request.state != "pending":
+            raise _settled(request)
+        if len(shown) < 6 or not request.fingerprint.startswith(shown.lower()):  # noqa: PLR2004 - six are shown
+            raise ConflictError(
+                "the fingerprint is not the one of this request.",
+                next_step=f"Run `gatebook approvals show {approval_id}` and decide on what it shows.",
+            )
+        return request
+
+    def _decide(
+        self, request: Approval, *, verdict: str, person: str, channel: str, shown: str, reason: str
+    ) -> None:
+        self._tx.execute(
+            """INSERT INTO decisions (approval_id, person, verdict, reason, channel, shown, decided_at)
+               VALUES (:id, :person, :verdict, :reason, :channel, :shown, :now)""",
+            id=request.approval_id,
+            person=person,
+            verdict=verdict,
+            reason=reason,
+            channel=channel,
+            shown=shown,
+            now=self._tx.now,
+        )
+
+    def _move(self, request: Approval, state: ApprovalState, *, reason: str, use_by: float | None = None) -> None:
+        self._tx.execute(
+            """UPDATE approvals SET state = :state, state_reason = :reason, use_by = :use_by, changed_at = :now
+               WHERE approval_id = :id""",
+            id=request.approval_id,
+            state=state,
+            reason=reason,
+            use_by=use_by,
+            now=self._tx.now,
+        )
+
+    def _apply_clocks(self) -> None:
+        self._tx.execute(
+            """UPDATE approvals SET state = 'expired', state_reason = 'nobody decided in time', changed_at = :now
+               WHERE state = 'pending' AND decide_by <= :now""",
+            now=self._tx.now,
+        )
+        self._tx.execute(
+            """UPDATE approvals SET state = 'lapsed', state_reason = 'not used in time', changed_at = :now
+               WHERE state = 'approved' AND use_by <= :now""",
+            now=self._tx.now,
+        )
+
+    def _select(self, where: str, **parameters: Value) -> list[Approval]:
+        rows = self._tx.all(f"SELECT {_COLUMNS} FROM approvals WHERE {where}", **parameters)  # noqa: S608 - constants
+        return [_approval(row) for row in rows]
+
+
+def _approval(row: Row) -> Approval:
+    return Approval.model_validate(dict(row))
+
+
+def _settled(request: Approval) -> ConflictError:
+    state = "open" if request.state in OPEN_STATES else "closed"
+    return ConflictError(
+        f"the request is {request.state} ({state}); it cannot be decided or cancelled any more.",
+        next_step="Run `gatebook approvals show` to see what became of it.",
+        details={"state": request.state},
+    )

@@ -1,0 +1,1 @@
+"""The one database: a port and its implementations."""

@@ -1,0 +1,21 @@
+-- External content: the index holds no second copy of the values.
+CREATE VIRTUAL TABLE memory_search USING fts5 (
+  key, value, tags, content = 'memory_items', content_rowid = 'item_id',
+  tokenize = 'porter unicode61 remove_diacritics 2'
+);
+
+CREATE TRIGGER memory_search_insert AFTER INSERT ON memory_items WHEN new.deleted = 0
+BEGIN
+  INSERT INTO memory_search (rowid, key, value, tags) VALUES (new.item_id, new.key, new.value, new.tags);
+END;
+
+CREATE TRIGGER memory_search_update AFTER UPDATE ON memory_items WHEN old.deleted = 0
+BEGIN
+  INSERT INTO memory_search (memory_search, rowid, key, value, tags)
+  VALUES ('delete', old.item_id, old.key, old.value, old.tags);
+END;
+
+CREATE TRIGGER memory_search_updated AFTER UPDATE ON memory_items WHEN new.deleted = 0
+BEGIN
+  INSERT INTO memory_search (rowid, key, value, tags) VALUES (new.item_id, new.key, new.value, new.tags);
+END;

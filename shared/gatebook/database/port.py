@@ -1,0 +1,73 @@
+"""What a store may ask of a database, whatever database it is.
+
+SQL is written once with `:name` parameters. Times are seconds since the epoch, flags are 0 or 1, documents are JSON
+text, and no logic depends on a sequence, so that the same statements run on SQLite and on Postgres.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+Value = str | int | float | bytes | None
+Row = Mapping[str, Value]
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """One short transaction. It commits when its block ends and rolls back when the block raises."""
+
+    @property
+    def now(self) -> float:
+        """The time of this transaction, seconds since the epoch; the same for all its statements."""
+        ...
+
+    def execute(self, sql: str, /, **parameters: Value) -> int:
+        """Run a statement and return how many rows it changed."""
+        ...
+
+    def all(self, sql: str, /, **parameters: Value) -> list[Row]:
+        """Run a query and return its rows."""
+        ...
+
+    def one(self, sql: str, /, **parameters: Value) -> Row | None:
+        """Run a query and return its first row, if any."""
+        ...
+
+
+class Database(Protocol):
+    """A database that is open and migrated."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgres`; for the few clauses that differ."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin a transaction that may write.
+
+        Raises:
+            StoreBusyError: If the database stays locked for longer than a call may wait.
+            StorageFullError: If there is no room; nothing was written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the database; further use is an error."""
+        ...
+
+
+class DatabaseThread:
+    """Runs store methods on a thread of the database's own.
+
+    The SDK's stdio transport lives on anyio's default limiter; sharing it would let slow disks freeze the connection.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._limiter = anyio.CapacityLimiter(threads)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` on the thread and return what it returns; it is not interrupted by a cancellation."""
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)

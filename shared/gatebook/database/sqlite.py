@@ -1,0 +1,136 @@
+"""The embedded database: one SQLite file, shared by every process of the machine.
+
+apsw brings a SQLite that has the fix for the WAL-reset corruption (SQLite 3.51.3, 2026-03-13), which the interpreters'
+own `sqlite3` mostly lack. Every transaction begins IMMEDIATE: a deferred one that later writes fails at once with
+SQLITE_BUSY whatever the timeout. `synchronous=FULL`: an acknowledged commit survives a power cut.
+"""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+import apsw
+
+from gatebook.clock import Clock, SystemClock
+from gatebook.database.migrations import migrations, statements
+from gatebook.database.port import Row, Transaction, Value
+from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError
+
+BUSY_MS = 10_000
+"""Longest wait for another process's transaction, within one call's deadline."""
+
+_PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY", "mmap_size = 0")
+
+
+class SqliteDatabase:
+    """A connection to the file, used by one thread at a time.
+
+    Args:
+        path: The file; its directory is made with mode 0700, the file with 0600.
+        clock: Where the transactions' time comes from.
+
+    Raises:
+        ConfigurationError: If the file belongs to a newer program or cannot be opened.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._lock = Lock()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._connection = apsw.Connection(str(path))
+        except (OSError, apsw.Error) as error:
+            raise ConfigurationError(
+                "the database cannot be opened.", next_step="Check that GATEBOOK_HOME is a writable directory."
+            ) from error
+        self._connection.set_busy_timeout(BUSY_MS)
+        with _translated():
+            for pragma in _PRAGMAS:
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._migrate()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        with self._lock, _translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _SqliteTransaction(self._connection, self._clock.now())
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _migrate(self) -> None:
+        wanted = migrations(self.dialect)
+        newest = wanted[-1][0]
+        # Most starts find the schema in place and need no write lock.
+        if self._version() == newest:
+            return
+        with self.transaction() as transaction:
+            present = self._version()
+            if present > newest:
+                raise ConfigurationError(
+                    f"the database has schema {present}, this program knows {newest}.",
+                    next_step="Upgrade Gatebook; an older program never opens a newer database.",
+                )
+            for number, script in wanted:
+                if number > present:
+                    for statement in statements(script):
+                        transaction.execute(statement)
+            transaction.execute(f"PRAGMA user_version = {newest}")
+
+    def _version(self) -> int:
+        row = self._connection.execute("PRAGMA user_version").fetchone()
+        return int(row[0]) if row else 0
+
+
+class _SqliteTransaction:
+    def __init__(self, connection: apsw.Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    def execute(self, sql: str, /, **parameters: Value) -> int:
+        self._connection.execute(sql, parameters)
+        return self._connection.changes()
+
+    def all(self, sql: str, /, **parameters: Value) -> list[Row]:
+        cursor = self._connection.execute(sql, parameters)
+        cursor.row_trace = _as_mapping
+        return list(cursor)
+
+    def one(self, sql: str, /, **parameters: Value) -> Row | None:
+        rows = self.all(sql, **parameters)
+        return rows[0] if rows else None
+
+
+def _as_mapping(cursor: apsw.Cursor, values: tuple[Value, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.get_description(), values, strict=True)}
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """Turn SQLite's errors that an operator or a caller can act on into ours."""
+    try:
+        yield
+    except apsw.BusyError as error:
+        raise StoreBusyError(
+            "the database is busy.", next_step="Repeat the same call.", retry_after_s=1.0
+        ) from error
+    except apsw.FullError as error:
+        raise StorageFullError(
+            "there is no room left on the disk; nothing was written.", next_step="Free space, then repeat the call."
+        ) from error

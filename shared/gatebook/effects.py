@@ -1,0 +1,170 @@
+"""Effects on the outside: identity, claim, completion.
+
+An effect is claimed before it is performed and recorded after it. A crash in between leaves the claim; whoever takes
+it over looks the marker up outside before acting again. Recording only afterwards, as most engines do, repeats the
+effect of every crash that falls between the two.
+"""
+
+from typing import Literal
+
+from gatebook.database.port import Row, Transaction
+from gatebook.intents import Intent, Value, canonical, digest, effect_key, marker_of
+
+EffectState = Literal["claimed", "done", "in_doubt", "not_applied"]
+
+
+class Effect(Value):
+    """A claimed effect, as the function that performs it receives it.
+
+    `marker` must travel with the effect where the outside can carry it. `takeover` tells that an earlier owner may
+    have performed it already.
+    """
+
+    key: str
+    marker: str
+    fence: int
+    owner: str
+    content_sha256: str
+    approval_id: str = ""
+    takeover: bool = False
+
+
+class EffectRow(Value):
+    """What the database knows of an effect."""
+
+    effect_key: str
+    target: str
+    operation: str
+    server: str
+    tool: str
+    run_id: str
+    content_sha256: str
+    marker: str
+    state: EffectState
+    owner: str
+    lease_until: float
+    fence: int
+    approval_id: str
+    result: str
+    outcome: str
+
+
+_COLUMNS = ", ".join(EffectRow.model_fields)
+
+
+class Effects:
+    """The effects table, inside one transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def find(self, key: str) -> EffectRow | None:
+        """Return the effect with this identity, if it was ever claimed."""
+        row = self._tx.one(f"SELECT {_COLUMNS} FROM effects WHERE effect_key = :key", key=key)  # noqa: S608 - constant
+        return _effect(row) if row else None
+
+    def claim(
+        self,
+        intent: Intent,
+        *,
+        tenant: str,
+        mode: str,
+        server: str,
+        tool: str,
+        principal: str,
+        run_id: str,
+        owner: str,
+        lease_s: float,
+        approval_id: str,
+    ) -> Effect:
+        """Insert the effect with its owner and lease, or take over one that surely was not applied."""
+        key = effect_key(intent, tenant=tenant, mode=mode)
+        content = canonical(intent.content).decode()
+        known = self.find(key)
+        fence = known.fence + 1 if known else 1
+        self._tx.execute("DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied'", key=key)
+        self._tx.execute(
+            """INSERT INTO effects (effect_key, tenant, target, operation, subject, server, tool, principal, run_id,
+                 mode, content, content_sha256, marker, state, owner, lease_until, fence, approval_id, result, outcome,
+                 claimed_at, finished_at)
+               VALUES (:key, :tenant, :target, :operation, :subject, :server, :tool, :principal, :run_id,
+                 :mode, :content, :sha, :marker, 'claimed', :owner, :lease, :fence, :approval, '', '', :now, NULL)""",
+            key=key,
+            tenant=tenant,
+            target=intent.target,
+            operation=intent.operation,
+            subject=intent.subject,
+            server=server,
+            tool=tool,
+            principal=principal,
+            run_id=run_id,
+            mode=mode,
+            content=content,
+            sha=digest(intent.content),
+            marker=marker_of(key),
+            owner=owner,
+            lease=self._tx.now + lease_s,
+            fence=fence,
+            approval=approval_id,
+            now=self._tx.now,
+        )
+        return Effect(
+            key=key,
+            marker=marker_of(key),
+            fence=fence,
+            owner=owner,
+            content_sha256=digest(intent.content),
+            approval_id=approval_id,
+        )
+
+    def take_over(self, row: EffectRow, *, owner: str, lease_s: float) -> Effect | None:
+        """Become the owner of an effect whose lease ended; None when another process was faster."""
+        taken = self._tx.execute(
+            """UPDATE effects SET owner = :owner, lease_until = :lease, fence = fence + 1
+               WHERE effect_key = :key AND state = 'claimed' AND fence = :fence AND lease_until <= :now""",
+            owner=owner,
+            lease=self._tx.now + lease_s,
+            key=row.effect_key,
+            fence=row.fence,
+            now=self._tx.now,
+        )
+        if not taken:
+            return None
+        return Effect(
+            key=row.effect_key,
+            marker=row.marker,
+            fence=row.fence + 1,
+            owner=owner,
+            content_sha256=row.content_sha256,
+            approval_id=row.approval_id,
+            takeover=True,
+        )
+
+    def finish(self, effect: Effect, *, state: EffectState, result: str, outcome: str) -> bool:
+        """Record how the effect ended; False when it has another owner by now, whose record then stands."""
+        return bool(
+            self._tx.execute(
+                """UPDATE effects SET state = :state, result = :result, outcome = :outcome, finished_at = :now
+                   WHERE effect_key = :key AND owner = :owner AND fence = :fence AND state = 'claimed'""",
+                state=state,
+                result=result,
+                outcome=outcome,
+                now=self._tx.now,
+                key=effect.key,
+                owner=effect.owner,
+                fence=effect.fence,
+            )
+        )
+
+    def unsettled(self) -> list[EffectRow]:
+        """Return the effects whose outcome a person has to settle, and the claims whose owner is gone."""
+        rows = self._tx.all(
+            f"SELECT {_COLUMNS} FROM effects WHERE state = 'in_doubt'"  # noqa: S608 - constant columns
+            " OR (state = 'claimed' AND lease_until <= :now) ORDER BY claimed_at",
+            now=self._tx.now,
+        )
+        return [_effect(row) for row in rows]
+
+
+def _effect(row: Row) -> EffectRow:
+    return EffectRow.model_validate(dict(row))

@@ -1,0 +1,306 @@
+"""The decisions of the guard inside the database: recall, holds, policy, approval, claim. One transaction each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gatebook.approvals.holds import HoldRequest, require_release, sensitive_passages
+from gatebook.approvals.models import Approval
+from gatebook.approvals.policy import Outcome, Verdict
+from gatebook.approvals.requests import Approvals
+from gatebook.database.port import Transaction
+from gatebook.effects import Effect, EffectRow, Effects
+from gatebook.errors import (
+    ApprovalDeniedError,
+    ApprovalInvalidError,
+    ApprovalRequiredError,
+    GatebookError,
+    IdempotencyConflictError,
+    InProgressError,
+    OutcomeUnknownError,
+    PolicyBlockedError,
+)
+from gatebook.injection import Caller
+from gatebook.intents import Facts, Intent, digest, effect_key, fingerprint
+from gatebook.ledger.models import StepStatus
+from gatebook.ledger.runs import Runs
+from gatebook.runtime import Runtime
+from gatebook.telemetry import CallRecord
+from gatebook.toolspec import ToolSpec
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The effect was done; its recorded result."""
+
+    result: str
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Nothing recorded stands in the way. `effect` is set when an interrupted one was taken over."""
+
+    intent: Intent
+    effect: Effect | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The decisions on one call.
+
+    Args:
+        runtime: The process's ports.
+        spec: The tool.
+        caller: Who calls.
+        arguments: The validated arguments.
+        reason: The agent's words, shown to a person as such.
+    """
+
+    runtime: Runtime
+    spec: ToolSpec
+    caller: Caller
+    arguments: Mapping[str, object]
+    reason: str = ""
+
+    def recall(self, tx: Transaction, intent: Intent) -> Replay | Recalled:
+        """Look the effect up before anything else.
+
+        Raises:
+            IdempotencyConflictError: If it was done, or is being done, with other content.
+            InProgressError: If another process performs it, or a late request may still land.
+            OutcomeUnknownError: If nobody can tell whether it happened.
+        """
+        settings = self.runtime.settings
+        row = Effects(tx).find(effect_key(intent, tenant=settings.tenant, mode=settings.mode))
+        if row is None or row.state == "not_applied":
+            return Recalled(intent)
+        if row.content_sha256 != digest(intent.content):
+            raise IdempotencyConflictError(
+                "this was already done or begun with other content.", next_step="Do not repeat it; read the object."
+            )
+        if row.state == "done":
+            return Replay(row.result)
+        if row.state == "in_doubt":
+            raise OutcomeUnknownError(
+                "whether this happened cannot be told; a person settles it.", next_step="Do not repeat it."
+            )
+        return Recalled(intent, self._take_over(tx, row))
+
+    def hold(self, tx: Transaction, facts: Facts) -> None:
+        """Refuse while a sensitive text among the facts waits for a person.
+
+        Raises:
+            HeldError: If a person has not decided yet.
+            ApprovalDeniedError: If a person decided that it stays held.
+        """
+        found = sensitive_passages(self.runtime.terms, facts)
+        if found:
+            require_release(tx, self._hold_request(facts), found)
+
+    def judge_stage(self, tx: Transaction, facts: Facts) -> None:
+        """Apply policy to a staged change; it either happens or it does not, there is nothing to approve yet.
+
+        Raises:
+            PolicyBlockedError: If the operator's policy does not simply allow it.
+        """
+        del tx
+        verdict = self._verdict(facts)
+        if verdict.outcome is not Outcome.ALLOW:
+            raise _blocked(verdict)
+
+    def step(self, tx: Transaction, record: CallRecord, *, handle: str, status: StepStatus = "accepted",
+             key: str = "", approval_id: str = "") -> int:
+        """Number this call in its run; 0 outside a run and for tools that are no steps."""
+        if not handle or not self.spec.is_step:
+            return 0
+        return Runs(tx).accept(
+            handle,
+            server=self.spec.server,
+            tool=self.spec.name,
+            arguments_sha256=digest(self.spec.dump(self.arguments)),
+            input_size=record.input_size,
+            tool_use_id=record.tool_use_id,
+            effect_key=key,
+            approval_id=approval_id,
+            status=status,
+            graceful=self.spec.graceful,
+        )
+
+    def claim(
+        self, tx: Transaction, intent: Intent, facts: Facts, *, record: CallRecord, handle: str,
+        approval: Approval | None,
+    ) -> tuple[Effect, int]:
+        """Judge, take the grant, debit the step and insert the effect.
+
+        Raises:
+            ApprovalRequiredError: If a person has to say yes first; the request exists then.
+            ApprovalDeniedError: If a person said no to this content.
+            ApprovalInvalidError: If an approval exists and no longer fits.
+            PolicyBlockedError: If policy never allows it.
+        """
+        known = self._current(tx, intent)
+        verdict = self._verdict(facts)
+        if verdict.outcome is Outcome.DENY:
+            raise _blocked(verdict)
+        self._require_undenied(tx, intent)
+        granted = ""
+        if known is not None and known.state == "approved":
+            granted = Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint) or ""
+        if approval is not None and granted != approval.approval_id:
+            raise ApprovalInvalidError(
+                "the approval does not fit what would be done now.", next_step="Ask again.",
+                details={"approval_id": approval.approval_id},
+            )
+        waiting = known is not None and known.state == "pending"
+        if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
+            raise self._asked(tx, intent, verdict, known if waiting else None, record=record, handle=handle)
+        number = 0 if granted else self.step(tx, record, handle=handle, key=self._key(intent))
+        return self._insert(tx, intent, granted), number
+
+    def request(self, tx: Transaction, intent: Intent, facts: Facts) -> Approval:
+        """Return the open request for this effect, made if need be.
+
+        Raises:
+            HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
+        """
+        self.hold(tx, facts)
+        self.recall(tx, intent)
+        self._require_undenied(tx, intent)
+        verdict = self._verdict(facts)
+        if verdict.outcome is Outcome.DENY:
+            raise _blocked(verdict)
+        known = self._current(tx, intent)
+        if known is not None and known.state in ("pending", "approved"):
+            return known
+        return self._ask(tx, intent, verdict)
+
+    def _take_over(self, tx: Transaction, row: EffectRow) -> Effect:
+        settings = self.runtime.settings
+        wait = row.lease_until + settings.settle_s - tx.now
+        taken = Effects(tx).take_over(row, owner=self.runtime.owner, lease_s=settings.lease_s) if wait <= 0 else None
+        if taken is None:
+            raise InProgressError(
+                "this is being done, or was interrupted a moment ago.",
+                next_step="Go on with other work and repeat this call later.",
+                retry_after_s=round(max(wait, 1.0), 1),
+            )
+        return taken
+
+    def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
+        """Return the newest request for exactly this; an approval given for another form of the tool is void."""
+        settings = self.runtime.settings
+        approvals = Approvals(tx)
+        known = approvals.of_fingerprint(tenant=settings.tenant, fingerprint=self._fingerprint(intent))
+        if known is None:
+            for other in approvals.open_of_effect(tenant=settings.tenant, effect_key=self._key(intent)):
+                if other.principal == self.caller.principal and other.tool_sha256 != self.spec.sha256:
+                    approvals.void(other, reason="tool_changed")
+                    raise ApprovalInvalidError(
+                        "the tool changed since it was approved.", next_step="Repeat the same call to ask again.",
+                        details={"approval_id": other.approval_id},
+                    )
+        return known
+
+    def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
+        refused = Approvals(tx).refusal_of(
+            tenant=self.runtime.settings.tenant, effect_key=self._key(intent), content_sha256=digest(intent.content)
+        )
+        if refused is not None:
+            raise ApprovalDeniedError(
+                f"exactly this was {refused.state}.",
+                next_step="Do not ask again for the same content; only changed content is a new request.",
+                details={"approval_id": refused.approval_id, "reason": refused.state_reason},
+            )
+
+    def _asked(
+        self, tx: Transaction, intent: Intent, verdict: Verdict, waiting: Approval | None, *, record: CallRecord,
+        handle: str,
+    ) -> GatebookError:
+        if waiting is None:
+            waiting = self._ask(tx, intent, verdict)
+            record.step = self.step(
+                tx, record, handle=handle, status="held", key=self._key(intent), approval_id=waiting.approval_id
+            )
+        record.outcome = "held"
+        return ApprovalRequiredError(
+            f"a person has to approve this ({', '.join(waiting.rules)}).",
+            next_step="Go on with other work; once approved it is done without you.",
+            details={"approval_id": waiting.approval_id, "rules": ", ".join(waiting.rules)},
+        )
+
+    def _ask(self, tx: Transaction, intent: Intent, verdict: Verdict) -> Approval:
+        settings = self.runtime.settings
+        return Approvals(tx).ask(
+            tenant=settings.tenant,
+            principal=self.caller.principal,
+            run_id=self.caller.run,
+            kind="effect",
+            server=self.spec.server,
+            tool=self.spec.name,
+            tool_sha256=self.spec.sha256,
+            arguments=self.spec.dump(self.arguments),
+            effect_key=self._key(intent),
+            target=intent.target,
+            operation=intent.operation,
+            content=intent.content,
+            fingerprint=self._fingerprint(intent),
+            mode=settings.mode,
+            rules=verdict.rules,
+            reason=self.reason,
+            decide_within_s=settings.decide_within_h * HOUR_S,
+        )
+
+    def _insert(self, tx: Transaction, intent: Intent, granted: str) -> Effect:
+        settings = self.runtime.settings
+        return Effects(tx).claim(
+            intent,
+            tenant=settings.tenant,
+            mode=settings.mode,
+            server=self.spec.server,
+            tool=self.spec.name,
+            principal=self.caller.principal,
+            run_id=self.caller.run,
+            owner=self.runtime.owner,
+            lease_s=settings.lease_s,
+            approval_id=granted,
+        )
+
+    def _verdict(self, facts: Facts) -> Verdict:
+        return self.runtime.policy().judge(name=self.spec.qualified, reach=self.spec.reach, facts=facts)
+
+    def _key(self, intent: Intent) -> str:
+        return effect_key(intent, tenant=self.runtime.settings.tenant, mode=self.runtime.settings.mode)
+
+    def _fingerprint(self, intent: Intent) -> str:
+        settings = self.runtime.settings
+        return fingerprint(
+            intent,
+            tenant=settings.tenant,
+            principal=self.caller.principal,
+            mode=settings.mode,
+            server=self.spec.server,
+            tool=self.spec.name,
+            tool_sha256=self.spec.sha256,
+        )
+
+    def _hold_request(self, facts: Facts) -> HoldRequest:
+        settings = self.runtime.settings
+        return HoldRequest(
+            target=facts.target,
+            tenant=settings.tenant,
+            principal=self.caller.principal,
+            run_id=self.caller.run,
+            mode=settings.mode,
+            server=self.spec.server,
+            tool=self.spec.name,
+            decide_within_s=settings.decide_within_h * HOUR_S,
+        )
+
+
+def _blocked(verdict: Verdict) -> PolicyBlockedError:
+    return PolicyBlockedError(
+        "the operator's policy does not allow this.",
+        next_step="Do without it; do not try another way.",
+        details={"rules": ", ".join(verdict.rules)},
+    )

@@ -1,0 +1,296 @@
+"""The one way every tool call goes, whatever the server and the transport. Read `perform` top to bottom."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import Extension
+from mcp.types import CallToolRequestParams, CallToolResult
+from starlette.requests import Request
+
+from gatebook.approvals.models import Approval
+from gatebook.clock import local_day
+from gatebook.database.port import Transaction
+from gatebook.effects import Effect
+from gatebook.errors import (
+    ForbiddenError,
+    GatebookError,
+    InvalidArgumentsError,
+    NotFoundError,
+    RunNotActiveError,
+    StoreBusyError,
+)
+from gatebook.gate import Gate, Recalled, Replay
+from gatebook.injection import Caller, Progress, Scope, no_progress
+from gatebook.ledger.budgets import Budgets, Limits
+from gatebook.ledger.runs import Runs
+from gatebook.performing import act_and_complete, run_with_deadline
+from gatebook.reach import Reach
+from gatebook.retry import counting_attempts
+from gatebook.runtime import Runtime
+from gatebook.switches import Switches
+from gatebook.telemetry import TOOL_USE_META, CallRecord
+from gatebook.toolspec import ToolSpec
+
+logger = logging.getLogger(__name__)
+RUN_HEADER = "x-run-id"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One identified and validated call. `approval` is set when the outbox executes what a person approved."""
+
+    spec: ToolSpec
+    scope: Scope
+    arguments: Mapping[str, object]
+    record: CallRecord
+    approval: Approval | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The handle of the run that pays for this call."""
+        return self.scope.caller.run_id if self.approval is None else ""
+
+
+class Guard(Extension):
+    """Identify, validate, check the reach, recall, judge, claim, act and complete.
+
+    Args:
+        runtime: The process's ports.
+        specs: The tools this server offers.
+        catalogue: Every tool of the suite; the approval broker and the outbox resolve requests with it.
+    """
+
+    identifier = "dev.gatebook/guard"
+
+    def __init__(
+        self, runtime: Runtime, specs: Mapping[str, ToolSpec], *, catalogue: Mapping[str, ToolSpec] | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.specs = specs
+        self.catalogue = specs if catalogue is None else catalogue
+
+    async def intercept_tool_call(
+        self,
+        params: CallToolRequestParams,
+        ctx: ServerRequestContext[Runtime, Request],
+        call_next: CallNext,  # noqa: ARG002 - tools run through `perform` and in no other way
+    ) -> HandlerResult:
+        """Answer one `tools/call`."""
+        spec = self.specs.get(params.name)
+        record = CallRecord(server=spec.server if spec else "", tool=spec.name if spec else "unknown")
+        principal = _principal() or self.runtime.settings.principal
+        try:
+            with counting_attempts() as retries:
+                return await self._answer(spec, params, ctx, record=record, principal=principal)
+        except GatebookError as error:
+            record.error, record.outcome = error.code, record.outcome or "refused"
+            return await self._refuse(error, principal)
+        except Exception:
+            # The outermost handler: a defect is logged here and reaches no model.
+            logger.exception("a tool failed")
+            record.error = record.outcome = "defect"
+            return _Defect().as_result()
+        finally:
+            record.attempts = 1 + sum(retries)
+            record.emit()
+
+    def within_ceiling(self, spec: ToolSpec) -> bool:
+        """Whether the operator lets this tool be used at all."""
+        settings = self.runtime.settings
+        default = Reach.SEND if settings.desk == "local" else Reach.STAGE
+        return spec.reach <= (settings.ceiling or default)
+
+    async def perform(self, call: Call) -> CallToolResult:
+        """Run an identified, validated call: reach, recall, judge, claim, act, complete."""
+        self._require_reach(call)
+        if call.spec.reach < Reach.WRITE:
+            return await self._plain(call)
+        gate = self._gate(call)
+        intent = await call.spec.resolve(call.scope, call.arguments)
+        recalled = await self.runtime.transact(
+            lambda tx: (self._admit(tx, call), gate.recall(tx, intent))[1], keep_on_refusal=True
+        )
+        if isinstance(recalled, Replay):
+            call.record.outcome = "replayed"
+            return call.spec.as_replay(recalled.result, self.runtime.settings.mode)
+        effect, step = await self._claimed(call, gate, recalled)
+        return await act_and_complete(self.runtime, call.spec, replace(call.scope, effect=effect), call.arguments,
+                                      step=step, record=call.record)
+
+    async def execute_approved(self, approval: Approval) -> CallToolResult:
+        """Perform what a person approved, exempt from run state and run budgets, from nothing else.
+
+        Raises:
+            GatebookError: Whatever refuses it now.
+        """
+        spec = self.catalogue.get(approval.tool)
+        if spec is None:
+            raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")
+        record = CallRecord(server=spec.server, tool=spec.name, run_id=approval.run_id)
+        scope = Scope(self.runtime, Caller(approval.principal, approval.run_id), self)
+        try:
+            with counting_attempts() as retries:
+                arguments = spec.validate(approval.arguments)
+                return await self.perform(Call(spec, scope, arguments, record, approval=approval))
+        except GatebookError as error:
+            record.error, record.outcome = error.code, "refused"
+            raise
+        finally:
+            record.attempts = 1 + sum(retries)
+            record.emit()
+
+    async def ask(self, tool: str, arguments: Mapping[str, object], *, caller: Caller, reason: str) -> Approval:
+        """Create the approval request that calling `tool` would create, without acting.
+
+        Raises:
+            NotFoundError: If there is no such tool.
+            GatebookError: Whatever refuses the call itself, `ApprovalDeniedError` among it.
+        """
+        spec = self.catalogue.get(tool)
+        if spec is None or spec.reach < Reach.WRITE:
+            raise NotFoundError(
+                "no tool with this name needs an approval.", next_step="Ask only for tools that write or send."
+            )
+        scope = Scope(self.runtime, caller, self)
+        validated = spec.validate(arguments)
+        intent = await spec.resolve(scope, validated)
+        facts = await spec.look(scope, validated)
+        gate = Gate(self.runtime, spec, caller, validated, reason=reason)
+        return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
+
+    async def _answer(
+        self,
+        spec: ToolSpec | None,
+        params: CallToolRequestParams,
+        ctx: ServerRequestContext[Runtime, Request],
+        *,
+        record: CallRecord,
+        principal: str,
+    ) -> CallToolResult:
+        raw = dict(params.arguments or {})
+        record.input_size = len(json.dumps(raw, default=str))
+        record.tool_use_id = str((ctx.meta or {}).get(TOOL_USE_META, ""))
+        if spec is None:
+            raise NotFoundError("no tool has this name.", next_step="Use a name from tools/list.")
+        run_id = self._run(spec, raw, ctx)
+        record.run_id = run_id.partition(".")[0]
+        scope = Scope(self.runtime, Caller(principal, run_id), self, progress=_progress(ctx))
+        result = await self.perform(Call(spec, scope, spec.validate(raw), record))
+        record.outcome = record.outcome or "executed"
+        record.output_size = sum(len(getattr(block, "text", "")) for block in result.content)
+        return result
+
+    def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
+        """Take `run_id` off the arguments; the operator's run is authoritative."""
+        header = ctx.request.headers.get(RUN_HEADER, "") if isinstance(ctx.request, Request) else ""
+        fixed = header or self.runtime.settings.run_id
+        given = raw.get("run_id", "") if spec.declares_run else raw.pop("run_id", "")
+        if not isinstance(given, str):
+            raise InvalidArgumentsError("run_id: a text is expected.", next_step="Pass run_id as start_run returned it.")
+        if fixed and given and given.partition(".")[0] != fixed.partition(".")[0]:
+            raise ForbiddenError("the operator set another run.", next_step="Leave run_id out.")
+        return given or fixed
+
+    async def _plain(self, call: Call) -> CallToolResult:
+        """Run a read or a stage: no claim, one entry in the ledger."""
+        facts = await call.spec.look(call.scope, call.arguments)
+        gate = self._gate(call)
+
+        def accept(tx: Transaction) -> int:
+            self._admit(tx, call)
+            if call.spec.facts:
+                gate.hold(tx, facts)
+                gate.judge_stage(tx, facts)
+            return gate.step(tx, call.record, handle=call.run_id)
+
+        number = await self.runtime.transact(accept, keep_on_refusal=True)
+        call.record.step = number
+        return await run_with_deadline(self.runtime, call.spec, call.scope, call.arguments, step=number,
+                                       record=call.record)
+
+    async def _claimed(self, call: Call, gate: Gate, recalled: Recalled) -> tuple[Effect, int]:
+        if recalled.effect is not None:
+            return recalled.effect, 0
+        facts = await call.spec.look(call.scope, call.arguments)
+
+        def judge_and_claim(tx: Transaction) -> tuple[Effect, int]:
+            gate.hold(tx, facts)
+            return gate.claim(tx, recalled.intent, facts, record=call.record, handle=call.run_id,
+                              approval=call.approval)
+
+        return await self.runtime.transact(judge_and_claim, keep_on_refusal=True)
+
+    def _gate(self, call: Call) -> Gate:
+        return Gate(self.runtime, call.spec, call.scope.caller, call.arguments)
+
+    def _require_reach(self, call: Call) -> None:
+        if not self.within_ceiling(call.spec):
+            raise ForbiddenError("the operator's ceiling is below this tool.", next_step="Do without it.")
+        needs_run = self.runtime.settings.require_run and call.spec.is_step and call.spec.reach >= Reach.STAGE
+        if needs_run and not call.run_id and call.approval is None:
+            raise RunNotActiveError("the operator demands a run.", next_step="Call start_run and pass its run_id.")
+
+    def _admit(self, tx: Transaction, call: Call) -> None:
+        """Count the call and refuse it when the suite is paused or a budget of the day is used up."""
+        settings = self.runtime.settings
+        if call.spec.reach >= Reach.WRITE:
+            Switches(tx).require_running()
+        if call.approval is not None:
+            return
+        budgets = self._budgets(tx, call.scope.caller.principal)
+        budgets.count("calls", limit=settings.max_calls_per_day)
+        if call.spec.is_step and not call.spec.graceful:
+            run = Runs(tx).active(call.run_id) if call.run_id else None
+            budgets.require_left(
+                Limits(
+                    calls=settings.max_calls_per_day,
+                    runs=settings.max_runs_per_day,
+                    tokens=_least(settings.max_tokens_per_day, run.max_tokens if run else None),
+                    usd=_least(settings.max_usd_per_day, run.max_usd if run else None),
+                )
+            )
+
+    def _budgets(self, tx: Transaction, principal: str) -> Budgets:
+        settings = self.runtime.settings
+        return Budgets(tx, tenant=settings.tenant, principal=principal, day=local_day(tx.now, settings.zone))
+
+    async def _refuse(self, error: GatebookError, principal: str) -> CallToolResult:
+        """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
+        if isinstance(error, (InvalidArgumentsError, NotFoundError, ForbiddenError)):
+            limit = self.runtime.settings.max_calls_per_day
+            try:
+                await self.runtime.transact(
+                    lambda tx: self._budgets(tx, principal).count("calls", limit=limit), keep_on_refusal=True
+                )
+            except StoreBusyError:
+                logger.warning("a refused call could not be counted")
+            except GatebookError as ceiling:
+                return ceiling.as_result()
+        return error.as_result()
+
+
+class _Defect(GatebookError):
+    code = "internal"
+
+    def __init__(self) -> None:
+        super().__init__("the tool failed in an unexpected way.", next_step="Go on without it; the operator has a log.")
+
+
+def _progress(ctx: ServerRequestContext[Runtime, Request]) -> Progress:
+    return ctx.session.report_progress if (ctx.meta or {}).get("progress_token") is not None else no_progress
+
+
+def _principal() -> str:
+    token = get_access_token()
+    return token.client_id if token else ""
+
+
+def _least(first: float | None, second: float | None) -> int | None:
+    given = [value for value in (first, second) if value is not None]
+    return cast("int", min(given)) if given else None
+

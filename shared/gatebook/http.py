@@ -1,0 +1,95 @@
+"""The one HTTP client: timeouts, no redirects, credentials for one origin only, answers classed for `retry`."""
+
+import email.utils
+import time
+from collections.abc import Mapping
+
+import httpx
+from pydantic import JsonValue
+
+from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
+from gatebook.retry import ATTEMPT_S, Operation, TransientError, with_retries
+
+_THROTTLED = 429
+_CONFLICT = 409
+_SURELY_REFUSED = {400, 404, 405, 410, 413, 415, 422}
+
+
+class HttpClient:
+    """JSON over HTTP to one origin.
+
+    Args:
+        base_url: The origin and path prefix; requests never leave it, redirects are not followed.
+        headers: Sent with every request, credentials included.
+    """
+
+    def __init__(self, base_url: str, *, headers: Mapping[str, str] | None = None) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=base_url, headers=headers, timeout=ATTEMPT_S, follow_redirects=False, trust_env=False
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        operation: Operation,
+        query: Mapping[str, str] | None = None,
+        body: JsonValue = None,
+    ) -> JsonValue:
+        """Send a request, with retries as its class allows, and return the JSON of the answer.
+
+        Raises:
+            NotFoundError: On 404 and 410.
+            ForbiddenError: On 401 and 403.
+            ConflictError: On 409.
+            RateLimitedError: If the upstream asks to wait longer than the call may take.
+            UpstreamUnavailableError: If surely nothing was applied and no attempt succeeded.
+            AmbiguousError: If an effect may have been applied.
+        """
+
+        async def attempt() -> JsonValue:
+            try:
+                response = await self._client.request(method, path, params=query, json=body)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                raise TransientError(applied=False) from error
+            except httpx.TransportError as error:
+                raise TransientError(applied=True) from error
+            return _answer(response)
+
+        return await with_retries(attempt, operation=operation)
+
+
+def _answer(response: httpx.Response) -> JsonValue:
+    status = response.status_code
+    if response.is_success:
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise TransientError(applied=True) from error
+    if status == _THROTTLED:
+        raise TransientError(applied=False, throttled=True, retry_after_s=_retry_after(response))
+    if status == _CONFLICT:
+        raise ConflictError("the object changed in the meantime.", next_step="Read it again and decide anew.")
+    if status in (401, 403):
+        raise ForbiddenError("the upstream refused the credentials.", next_step="Tell the operator.")
+    if status in _SURELY_REFUSED:
+        raise NotFoundError("the upstream does not know or accept this.", next_step="Check the id.")
+    raise TransientError(applied=True, retry_after_s=_retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Read Retry-After in both its forms (RFC 9110, section 10.2.3), in seconds."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    moment = email.utils.parsedate_to_datetime(value) if value and _is_date(value) else None
+    return max(0.0, moment.timestamp() - time.time()) if moment else None
+
+
+def _is_date(value: str) -> bool:
+    return email.utils.parsedate_tz(value) is not None

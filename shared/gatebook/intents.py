@@ -1,0 +1,107 @@
+"""What a call means to do outside, and what policy must see of it."""
+
+import hashlib
+from typing import cast
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from gatebook.errors import InvalidArgumentsError
+
+MAX_CONTENT_BYTES = 256 * 1024
+
+
+class Value(BaseModel):
+    """An immutable record that crosses a boundary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Intent(Value):
+    """One effect on the outside, resolved from validated arguments.
+
+    `target`, `operation` and `subject` are its identity: the same draft in two runs, or with the run forgotten, is one
+    effect. `content` is everything that will leave.
+    """
+
+    target: str
+    operation: str
+    subject: str
+    content: dict[str, JsonValue]
+
+
+class Passage(Value):
+    """A text that policy looks at, and where it stands (`ticket`, `comment`, `draft`)."""
+
+    where: str
+    text: str
+
+
+class Facts(Value):
+    """What the server itself fetched about an intent; policy never sees the agent's summary."""
+
+    target: str = ""
+    passages: tuple[Passage, ...] = ()
+    recipients: tuple[str, ...] = ()
+    notifies: bool = False
+
+
+def canonical(value: JsonValue) -> bytes:
+    """Return the RFC 8785 form of a JSON value.
+
+    Raises:
+        InvalidArgumentsError: If the value has no canonical form (numbers beyond 2^53, lone surrogates) or is larger
+            than 256 KiB.
+    """
+    try:
+        # The library's own type excludes None in lists; it handles them.
+        data = rfc8785.dumps(cast("rfc8785._impl._Value", value))  # pyright: ignore[reportPrivateUsage]
+    except (rfc8785.CanonicalizationError, UnicodeError, RecursionError) as error:
+        raise InvalidArgumentsError(
+            "an argument has no canonical JSON form.", next_step="Use plain text and numbers below 2^53."
+        ) from error
+    if len(data) > MAX_CONTENT_BYTES:
+        raise InvalidArgumentsError("the content is larger than 256 KiB.", next_step="Shorten it.")
+    return data
+
+
+def digest(value: JsonValue) -> str:
+    """Return the SHA-256 of a value's canonical form, hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of a text, hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def effect_key(intent: Intent, *, tenant: str, mode: str) -> str:
+    """Return the global identity of an effect; it does not expire. A dry run never stands for the live effect."""
+    return digest(
+        ["effect/1", tenant, intent.target, intent.operation, intent.subject, *(["dry-run"] if mode != "live" else [])]
+    )
+
+
+def marker_of(key: str) -> str:
+    """Return the short mark that travels with the effect and is looked up before anything is repeated."""
+    return f"gb-{key[:26]}"
+
+
+def fingerprint(
+    intent: Intent, *, tenant: str, principal: str, mode: str, server: str, tool: str, tool_sha256: str
+) -> str:
+    """Return the hash that a person's yes is bound to: who, with which tool, does exactly what."""
+    return digest(
+        {
+            "v": 1,
+            "tenant": tenant,
+            "principal": principal,
+            "mode": mode,
+            "server": server,
+            "tool": tool,
+            "schema": tool_sha256,
+            "target": intent.target,
+            "operation": intent.operation,
+            "content": intent.content,
+        }
+    )

@@ -1,0 +1,1 @@
+"""The run ledger: runs, steps, checkpoints, budgets."""

@@ -1,0 +1,232 @@
+"""Runs and their steps: who drives a run, how far it is, how many steps it has left."""
+
+from collections.abc import Sequence
+
+from gatebook.clock import new_id
+from gatebook.database.port import Transaction, Value
+from gatebook.errors import (
+    InvalidArgumentsError,
+    NotFoundError,
+    RunLeaseLostError,
+    RunNotActiveError,
+    StepBudgetExceededError,
+)
+from gatebook.ledger.models import GRACE_CALLS, Run, RunStatus, Step, StepStatus
+
+_RUN = ", ".join(Run.model_fields)
+_STEP = ", ".join(Step.model_fields)
+
+
+class Runs:
+    """The run tables, inside one transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def by_key(self, *, tenant: str, key: str) -> Run | None:
+        """Return the run with this key; a key is unique for ever."""
+        return self._run("tenant = :tenant AND key = :key", tenant=tenant, key=key)
+
+    def create(
+        self,
+        *,
+        tenant: str,
+        principal: str,
+        key: str,
+        goal: str,
+        max_steps: int,
+        max_tokens: int | None,
+        max_usd: float | None,
+    ) -> Run:
+        """Insert a run at epoch 1."""
+        run_id = new_id("run")
+        self._tx.execute(
+            """INSERT INTO runs (run_id, tenant, principal, key, goal, status, epoch, steps, step_limit, grace,
+                 max_steps, max_tokens, max_usd, summary, started_at, updated_at, finished_at)
+               VALUES (:id, :tenant, :principal, :key, :goal, 'running', 1, 0, :max_steps, :grace,
+                 :max_steps, :max_tokens, :max_usd, '', :now, :now, NULL)""",
+            id=run_id,
+            tenant=tenant,
+            principal=principal,
+            key=key,
+            goal=goal,
+            max_steps=max_steps,
+            grace=GRACE_CALLS,
+            max_tokens=max_tokens,
+            max_usd=max_usd,
+            now=self._tx.now,
+        )
+        return self.get(run_id)
+
+    def get(self, run_id: str) -> Run:
+        """Return a run by its id, with or without the epoch.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        run = self._run("run_id = :id", id=run_id.partition(".")[0])
+        if run is None:
+            raise NotFoundError("no run has this id.", next_step="Call start_run, or list_runs for valid ids.")
+        return run
+
+    def active(self, handle: str) -> Run:
+        """Return the run that a handle drives.
+
+        Raises:
+            NotFoundError: If there is no such run.
+            RunLeaseLostError: If another agent resumed it since this handle was given out.
+            RunNotActiveError: If it is finished or paused.
+        """
+        run_id, _, epoch = handle.partition(".")
+        run = self.get(run_id)
+        if not epoch.isdigit():
+            raise InvalidArgumentsError(
+                "the run id has no epoch.", next_step="Pass the run_id exactly as start_run or resume_run returned it."
+            )
+        if int(epoch) != run.epoch:
+            raise RunLeaseLostError(
+                "another agent resumed this run.", next_step="Stop working on it; do not resume it again."
+            )
+        if run.status != "running":
+            raise RunNotActiveError(
+                f"the run is {run.status}.", next_step="Call start_run with its key to continue a paused run."
+            )
+        return run
+
+    def resume(self, run: Run, *, max_steps: int) -> Run:
+        """Raise the epoch, so that older handles are refused; a paused run gets steps anew."""
+        limit = run.steps + max_steps if run.status == "paused" else run.step_limit
+        self._tx.execute(
+            """UPDATE runs SET epoch = epoch + 1, status = 'running', step_limit = :limit, grace = :grace,
+                 updated_at = :now, finished_at = NULL WHERE run_id = :id""",
+            limit=limit,
+            grace=GRACE_CALLS if run.status == "paused" else run.grace,
+            now=self._tx.now,
+            id=run.run_id,
+        )
+        return self.get(run.run_id)
+
+    def finish(self, run: Run, *, status: RunStatus, summary: str) -> Run:
+        """End a run, or pause it."""
+        self._tx.execute(
+            """UPDATE runs SET status = :status, summary = :summary, updated_at = :now, finished_at = :now
+               WHERE run_id = :id""",
+            status=status,
+            summary=summary,
+            now=self._tx.now,
+            id=run.run_id,
+        )
+        return self.get(run.run_id)
+
+    def accept(
+        self,
+        handle: str,
+        *,
+        server: str,
+        tool: str,
+        arguments_sha256: str,
+        input_size: int,
+        tool_use_id: str = "",
+        effect_key: str = "",
+        approval_id: str = "",
+        status: StepStatus = "accepted",
+        graceful: bool = False,
+    ) -> int:
+        """Number and record one call of a run; the number, 0 for a grace call.
+
+        Raises:
+            StepBudgetExceededError: If the run has no steps left, and no grace for this call.
+        """
+        run = self.active(handle)
+        debited = self._tx.execute(
+            "UPDATE runs SET steps = steps + 1, updated_at = :now WHERE run_id = :id AND steps < step_limit",
+            id=run.run_id,
+            now=self._tx.now,
+        )
+        if not debited:
+            self._grace(run, graceful=graceful)
+            return 0
+        self._tx.execute(
+            """INSERT INTO steps (run_id, number, server, tool, status, arguments_sha256, effect_key, approval_id,
+                 tool_use_id, attempts, error, input_size, output_size, started_at, finished_at)
+               VALUES (:id, :number, :server, :tool, :status, :sha, :effect_key, :approval_id,
+                 :tool_use_id, 1, '', :input_size, 0, :now, NULL)""",
+            id=run.run_id,
+            number=run.steps + 1,
+            server=server,
+            tool=tool,
+            status=status,
+            sha=arguments_sha256,
+            effect_key=effect_key,
+            approval_id=approval_id,
+            tool_use_id=tool_use_id,
+            input_size=input_size,
+            now=self._tx.now,
+        )
+        return run.steps + 1
+
+    def complete(
+        self, run_id: str, number: int, *, status: StepStatus, attempts: int, error: str, output_size: int
+    ) -> None:
+        """Record how a step ended."""
+        self._tx.execute(
+            """UPDATE steps SET status = :status, attempts = :attempts, error = :error, output_size = :size,
+                 finished_at = :now WHERE run_id = :id AND number = :number""",
+            status=status,
+            attempts=attempts,
+            error=error,
+            size=output_size,
+            now=self._tx.now,
+            id=run_id,
+            number=number,
+        )
+
+    def executed(self, approval_id: str) -> None:
+        """Mark the step that asked for an approval as executed; the execution is no step of its own."""
+        self._tx.execute(
+            "UPDATE steps SET status = 'executed', finished_at = :now WHERE approval_id = :id AND status = 'held'",
+            id=approval_id,
+            now=self._tx.now,
+        )
+
+    def steps(self, run_id: str, *, after: int = 0, limit: int = 1_000) -> list[Step]:
+        """Return a run's steps behind the number `after`, in order."""
+        rows = self._tx.all(
+            f"SELECT {_STEP} FROM steps WHERE run_id = :id AND number > :after"  # noqa: S608 - constant columns
+            " ORDER BY number LIMIT :limit",
+            id=run_id,
+            after=after,
+            limit=limit,
+        )
+        return [Step.model_validate(dict(row)) for row in rows]
+
+    def retries(self, run_id: str) -> int:
+        """Return how many attempts beyond the first a run's steps took."""
+        row = self._tx.one("SELECT COALESCE(SUM(attempts - 1), 0) AS n FROM steps WHERE run_id = :id", id=run_id)
+        return int(row["n"] or 0) if row else 0
+
+    def select(self, *, tenant: str, status: RunStatus | None = None, limit: int = 50) -> Sequence[Run]:
+        """Return runs, newest first."""
+        rows = self._tx.all(
+            f"SELECT {_RUN} FROM runs WHERE tenant = :tenant AND (:status = '' OR status = :status)"  # noqa: S608
+            " ORDER BY started_at DESC, run_id LIMIT :limit",
+            tenant=tenant,
+            status=status or "",
+            limit=limit,
+        )
+        return [Run.model_validate(dict(row)) for row in rows]
+
+    def _grace(self, run: Run, *, graceful: bool) -> None:
+        if graceful and self._tx.execute(
+            "UPDATE runs SET grace = grace - 1 WHERE run_id = :id AND grace > 0", id=run.run_id
+        ):
+            return
+        raise StepBudgetExceededError(
+            f"the run used its {run.step_limit} steps.",
+            next_step="Save a checkpoint, then call finish_run with status paused.",
+            details={"limit": run.step_limit, "spent": run.steps, "remaining": 0},
+        )
+
+    def _run(self, where: str, **parameters: Value) -> Run | None:
+        row = self._tx.one(f"SELECT {_RUN} FROM runs WHERE {where}", **parameters)  # noqa: S608 - constants
+        return Run.model_validate(dict(row)) if row else None

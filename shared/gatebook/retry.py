@@ -1,0 +1,151 @@
+"""The one retry policy. Retries happen here and at no other layer, so that attempts never multiply.
+
+A first try and three retries, full jitter, a Retry-After respected where the call has time for it. What may be repeated
+depends on the class of the operation, never on the HTTP verb: a PUT that adds a comment is not safe to repeat.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from typing import TypeVar
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from gatebook.errors import GatebookError, RateLimitedError, UpstreamUnavailableError
+
+ATTEMPTS = 4
+"""First try plus three retries."""
+ATTEMPT_S = 8.0
+"""Longest time of one attempt, seconds."""
+BASE_S = 0.5
+CAP_S = 20.0
+
+T = TypeVar("T")
+
+
+class Operation(Enum):
+    """What repeating an operation may do."""
+
+    READ = "read"
+    """Changes nothing: always repeatable."""
+    FENCED = "fenced"
+    """The upstream recognises a repetition (idempotency key, optimistic version): repeatable."""
+    EFFECT = "effect"
+    """Repeatable only when the last attempt surely did nothing."""
+
+
+class TransientError(Exception):
+    """One attempt failed and another may succeed.
+
+    Args:
+        applied: False when the upstream surely did nothing; True when that cannot be told.
+        retry_after_s: Seconds the upstream asked to wait.
+        throttled: Whether the upstream refused because of a rate limit.
+    """
+
+    def __init__(self, *, applied: bool, retry_after_s: float | None = None, throttled: bool = False) -> None:
+        super().__init__("the attempt failed")
+        self.applied = applied
+        self.retry_after_s = retry_after_s
+        self.throttled = throttled
+
+
+class AmbiguousError(Exception):
+    """Whether an effect was applied cannot be told: look its marker up before anything else."""
+
+
+_attempts: ContextVar[list[int] | None] = ContextVar("gatebook_attempts", default=None)
+_waiting = True
+
+
+@contextmanager
+def counting_attempts() -> Generator[list[int]]:
+    """Count the attempts beyond the first that happen inside the block; the list holds one number a retried work."""
+    counter: list[int] = []
+    token = _attempts.set(counter)
+    try:
+        yield counter
+    finally:
+        _attempts.reset(token)
+
+
+@contextmanager
+def without_waiting() -> Generator[None]:
+    """Retry at once inside the block. For tests: counts and classes of errors stay what they are."""
+    global _waiting  # noqa: PLW0603 - the one switch of the test mode
+    _waiting = False
+    try:
+        yield
+    finally:
+        _waiting = True
+
+
+async def with_retries(work: Callable[[], Awaitable[T]], *, operation: Operation) -> T:
+    """Await `work` until it succeeds, the attempts are used up, or the call's deadline leaves no room.
+
+    Raises:
+        RateLimitedError: If the upstream asks to wait longer than the call may take.
+        UpstreamUnavailableError: If no attempt succeeded and surely nothing was applied.
+        AmbiguousError: If an attempt at an effect failed in a way that may have applied it.
+    """
+
+    def may_repeat(error: BaseException) -> bool:
+        if not isinstance(error, TransientError):
+            return False
+        return (not error.applied or operation is not Operation.EFFECT) and _fits(_wait_of(error))
+
+    retrying = AsyncRetrying(
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=_wait,
+        retry=retry_if_exception(may_repeat),
+        sleep=anyio.sleep,
+        reraise=True,
+    )
+    number = 0
+    try:
+        async for attempt in retrying:
+            with attempt:
+                number += 1
+                return await work()
+    except TransientError as error:
+        raise _translated(error, operation) from error
+    finally:
+        counter = _attempts.get()
+        if counter is not None:
+            counter.append(max(number - 1, 0))
+    raise AssertionError("tenacity either returns or raises")
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = _wait_of(error)
+    if not _waiting:
+        return 0.0
+    jitter = random.uniform(0, min(CAP_S, BASE_S * 2**state.attempt_number))  # noqa: S311 - jitter, not a secret
+    return max(asked, jitter) if _fits(max(asked, jitter)) else asked
+
+
+def _wait_of(error: BaseException | None) -> float:
+    return error.retry_after_s or 0.0 if isinstance(error, TransientError) else 0.0
+
+
+def _fits(wait_s: float) -> bool:
+    return anyio.current_time() + wait_s < anyio.current_effective_deadline()
+
+
+def _translated(error: TransientError, operation: Operation) -> GatebookError | AmbiguousError:
+    if error.applied and operation is Operation.EFFECT:
+        return AmbiguousError()
+    if error.throttled:
+        return RateLimitedError(
+            "the upstream asks to wait.",
+            next_step="Go on with other work and repeat this call later.",
+            retry_after_s=error.retry_after_s,
+        )
+    return UpstreamUnavailableError(
+        f"the upstream did not answer in {ATTEMPTS} attempts or the time of one call.",
+        next_step="Go on with other work; do not repeat this call at once.",
+    )

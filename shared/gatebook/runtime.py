@@ -1,0 +1,102 @@
+"""The composition root: settings to ports. Everything a server, the command or a worker stands on."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, cast
+
+from gatebook.approvals.policy import Policy
+from gatebook.clock import Clock, SystemClock
+from gatebook.database.port import Database, DatabaseThread, Transaction
+from gatebook.database.sqlite import SqliteDatabase
+from gatebook.errors import GatebookError
+from gatebook.sensitive import SensitiveTerms
+from gatebook.settings import Settings
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+
+class Closing(Protocol):
+    """A port that holds something open."""
+
+    async def aclose(self) -> None:
+        """Release it."""
+        ...
+
+
+@dataclass
+class Runtime:
+    """The open ports of one process. They open with the process, not with a connection.
+
+    Args:
+        settings: The operator's decisions.
+        database: The one database, open and migrated.
+        ports: Ports of the rooms by the function that opens them; a test may put its own there.
+    """
+
+    settings: Settings
+    database: Database
+    clock: Clock = field(default_factory=SystemClock)
+    owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
+    ports: dict[object, object] = field(default_factory=dict[object, object])
+    _thread: DatabaseThread = field(default_factory=DatabaseThread, repr=False)
+
+    def __post_init__(self) -> None:
+        self.terms = SensitiveTerms(self.settings.sensitive_terms)
+
+    async def transact(self, work: Callable[[Transaction], T], *, keep_on_refusal: bool = False) -> T:
+        """Run `work` in one transaction on the database's thread; a cancellation does not tear it apart.
+
+        Args:
+            work: What to do; it must not wait for anything but the database.
+            keep_on_refusal: Commit also when `work` raises a `GatebookError`: a refusal that created a request, or
+                that counts, must leave its trace.
+        """
+
+        def inside() -> T | GatebookError:
+            with self.database.transaction() as transaction:
+                try:
+                    return work(transaction)
+                except GatebookError as refusal:
+                    if not keep_on_refusal:
+                        raise
+                    return refusal
+
+        result = await self._thread.run(inside)
+        if isinstance(result, GatebookError):
+            raise result
+        return result
+
+    async def blocking(self, work: Callable[[], T]) -> T:
+        """Run work that would block the event loop on the database's thread."""
+        return await self._thread.run(work)
+
+    def port(self, opener: "Callable[[Runtime], P]") -> P:
+        """Return the port that `opener` opens, opened once per process."""
+        if opener not in self.ports:
+            self.ports[opener] = opener(self)
+        return cast("P", self.ports[opener])
+
+    def policy(self) -> Policy:
+        """Read the policy anew: a change of the file counts from the next call on.
+
+        Raises:
+            ConfigurationError: If the file does not fit; nothing that needs a judgement goes on then.
+        """
+        return Policy.load(self.settings.policy_file or self.settings.home / "policy.toml")
+
+    def close(self) -> None:
+        """Release the database."""
+        self.database.close()
+
+
+def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Runtime:
+    """Open the ports that the settings name.
+
+    Raises:
+        ConfigurationError: If the database cannot be opened or is newer than this program.
+    """
+    chosen = clock or SystemClock()
+    return Runtime(settings=settings, database=SqliteDatabase(settings.database_path, chosen), clock=chosen)

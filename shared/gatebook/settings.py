@@ -1,0 +1,120 @@
+"""Environment and `gatebook.toml`, read once into one frozen object."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import platformdirs
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, computed_field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from gatebook.errors import ConfigurationError
+from gatebook.reach import Reach
+
+Mode = Literal["live", "dry-run"]
+
+
+def default_home() -> Path:
+    """Return the directory for the database, keys and configuration: `GATEBOOK_HOME` or the platform's."""
+    return Path(os.environ.get("GATEBOOK_HOME") or platformdirs.user_data_path("gatebook"))
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("not a time zone name of the IANA database") from error
+    return name
+
+
+def _reach(value: object) -> object:
+    return Reach[value.upper()] if isinstance(value, str) and value.upper() in Reach.__members__ else value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """What the operator decides. `GATEBOOK_<NAME>` in the environment wins over `gatebook.toml`.
+
+    Secrets are never here: they come from the environment or from files that only their reader opens.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home, description="Directory of the database, keys and configuration.")
+    tz: Annotated[str, AfterValidator(_known_zone)] = Field(
+        default="UTC", description="Time zone of days, budgets and naive times."
+    )
+    mode: Mode = Field(default="live", description="`dry-run` records every outgoing request and sends nothing.")
+    tenant: str = Field(default="default", description="Name under which effects and approvals are kept apart.")
+    principal: str = Field(default="agent:local", pattern="^agent:", description="Who calls over stdio.")
+    run_id: str = Field(default="", description="The operator's run; a differing `run_id` argument is refused.")
+    desk: str = Field(default="local", description="The ticket desk.")
+    ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
+        default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."
+    )
+    require_run: bool = Field(default=False, description="Demand a run from stage upwards.")
+    policy_file: Path | None = Field(default=None, description="Approval policy; default `policy.toml` in the home.")
+    sensitive_terms: dict[str, list[str]] = Field(
+        default_factory=dict, description="Additional sensitive phrases by category; literal text."
+    )
+    max_steps_per_run: int = Field(default=2_000, ge=1, description="Operator's ceiling on a run's steps.")
+    max_calls_per_day: int = Field(default=50_000, ge=1, description="Operator's ceiling on a principal's calls a day.")
+    max_runs_per_day: int = Field(default=200, ge=1, description="Operator's ceiling on a principal's runs a day.")
+    max_tokens_per_day: int | None = Field(default=None, ge=1, description="Daily token budget of a principal.")
+    max_usd_per_day: float | None = Field(default=None, gt=0, description="Daily cost budget of a principal, US dollars.")
+    decide_within_h: float = Field(default=72, gt=0, description="Hours a request waits for a decision.")
+    use_within_h: float = Field(default=72, gt=0, description="Hours an approval may be used.")
+    lease_s: Seconds = Field(default=60, description="Seconds a claimed effect belongs to its owner.")
+    settle_s: float = Field(default=30, ge=0, description="Seconds after a lease in which a late request may land.")
+    call_s: Seconds = Field(default=20, description="Seconds one tool call may take in all.")
+    host: str = Field(default="127.0.0.1", description="Address of HTTP and SSE; loopback only.")
+    port: int = Field(default=8420, ge=0, le=65_535, description="Port of HTTP and SSE; 0 takes a free one.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Log level on stderr.")
+
+    @computed_field
+    @property
+    def database_path(self) -> Path:
+        """The one database file."""
+        return self.home / "gatebook.db"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The configured time zone."""
+        return ZoneInfo(self.tz)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - part of the library's signature; we read no .env
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, `gatebook.toml` in the home."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, default_home() / "gatebook.toml")
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: If a variable or the file holds a value that does not fit; names the setting, not the value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"GATEBOOK_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(
+            f"the settings do not fit: {faults}.", next_step="Correct the environment or gatebook.toml."
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(
+            "gatebook.toml is not valid TOML.", next_step="Correct the file in GATEBOOK_HOME."
+        ) from error

@@ -1,0 +1,46 @@
+"""The operator's switches, seen by every process at its next call."""
+
+from gatebook.database.port import Transaction
+from gatebook.errors import PausedError
+
+PAUSE = "pause"
+
+
+class Switches:
+    """The switches table, inside one transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def set(self, name: str, *, reason: str, person: str) -> None:
+        """Turn a switch on."""
+        self._tx.execute(
+            """INSERT INTO switches (name, reason, changed_by, changed_at) VALUES (:name, :reason, :person, :now)
+               ON CONFLICT (name) DO UPDATE SET reason = excluded.reason, changed_by = excluded.changed_by,
+                 changed_at = excluded.changed_at""",
+            name=name,
+            reason=reason,
+            person=person,
+            now=self._tx.now,
+        )
+
+    def clear(self, name: str) -> bool:
+        """Turn a switch off; whether it was on."""
+        return bool(self._tx.execute("DELETE FROM switches WHERE name = :name", name=name))
+
+    def reason(self, name: str) -> str | None:
+        """Return why a switch is on, or None when it is off."""
+        row = self._tx.one("SELECT reason FROM switches WHERE name = :name", name=name)
+        return str(row["reason"]) if row else None
+
+    def require_running(self) -> None:
+        """Refuse while the suite is paused.
+
+        Raises:
+            PausedError: If the operator paused writes and sends.
+        """
+        if self.reason(PAUSE) is not None:
+            raise PausedError(
+                "the operator paused all writes and sends.",
+                next_step="Read and draft if you like, then finish the run; do not wait for it.",
+            )

@@ -1,0 +1,138 @@
+"""What one tool is: its reach, its strict schema, and the functions behind it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from gatebook.errors import IdempotencyConflictError, InvalidArgumentsError, TooLargeError
+from gatebook.injection import Injected, Scope
+from gatebook.intents import Facts, Intent, digest
+from gatebook.reach import Reach
+
+MAX_RESULT_CHARS = 40_000
+MODE_META = "dev.gatebook/mode"
+_CONTAINERS = ("object", "array")
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A declared tool. `effect`, `facts` and `reconcile` belong to its room; the guard only calls them."""
+
+    server: str
+    name: str
+    description: str
+    reach: Reach
+    function: Injected
+    metadata: FuncMetadata
+    input_schema: dict[str, JsonValue]
+    declares_run: bool
+    is_step: bool
+    graceful: bool
+    longest_s: float = 0
+    """Seconds the tool may take where that is more than a call usually may: a long poll."""
+    effect: Injected | None = None
+    facts: Injected | None = None
+    reconcile: Injected | None = None
+
+    @property
+    def qualified(self) -> str:
+        """The name that policy uses: `server.tool`."""
+        return f"{self.server}.{self.name}"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of what a person's yes relied on: the name, the description, the schema and the reach."""
+        return digest([self.server, self.name, self.description, self.input_schema, int(self.reach)])
+
+    def validate(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Return the validated arguments with their defaults.
+
+        Raises:
+            InvalidArgumentsError: If they do not fit; says where and why, never the value.
+        """
+        try:
+            model = self.metadata.arg_model.model_validate(self._decoded(arguments))
+        except ValidationError as error:
+            raise InvalidArgumentsError(
+                brief(error, tuple(self.metadata.arg_model.model_fields)),
+                next_step="Correct the arguments and call again.",
+            ) from None
+        return model.model_dump_one_level()
+
+    def dump(self, arguments: Mapping[str, object]) -> dict[str, JsonValue]:
+        """Return validated arguments as JSON values, to be stored."""
+        model = self.metadata.arg_model.model_construct(**{k: v for k, v in arguments.items() if v is not None})
+        return cast("dict[str, JsonValue]", model.model_dump(mode="json", warnings=False))
+
+    async def resolve(self, scope: Scope, arguments: Mapping[str, object]) -> Intent:
+        """Resolve validated arguments to the exact effect."""
+        assert self.effect is not None
+        return cast("Intent", await self.effect.call(scope, arguments))
+
+    async def look(self, scope: Scope, arguments: Mapping[str, object]) -> Facts:
+        """Fetch what policy must see."""
+        return cast("Facts", await self.facts.call(scope, arguments)) if self.facts else Facts()
+
+    def as_result(self, value: object, mode: str) -> CallToolResult:
+        """Return what the client sees: text and structured content that say the same."""
+        assert isinstance(value, BaseModel)
+        return self._result(value.model_dump(mode="json", by_alias=True), mode)
+
+    def as_replay(self, recorded: str, mode: str) -> CallToolResult:
+        """Return a recorded result, marked as replayed.
+
+        Raises:
+            IdempotencyConflictError: If another version of the tool recorded it in a form that no longer fits.
+        """
+        content: dict[str, JsonValue] = json.loads(recorded)
+        if "outcome" in content:
+            content["outcome"] = "replayed"
+        try:
+            cast("type[BaseModel]", self.metadata.output_model).model_validate(content)
+        except ValidationError:
+            raise IdempotencyConflictError(
+                "this was already done; its record is of an older version of the tool.",
+                next_step="Do not repeat it; read the object instead.",
+            ) from None
+        return self._result(content, mode)
+
+    def _result(self, content: dict[str, JsonValue], mode: str) -> CallToolResult:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        if len(text) > MAX_RESULT_CHARS:
+            raise TooLargeError(
+                f"the result would have more than {MAX_RESULT_CHARS} characters.", next_step="Ask for fewer items."
+            )
+        meta = {MODE_META: mode} if mode != "live" else None
+        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content, _meta=meta)
+
+    def _decoded(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Decode JSON text where the schema wants an object or a list: some clients send these as strings."""
+        properties = cast("dict[str, dict[str, JsonValue]]", self.input_schema["properties"])
+        decoded = dict(arguments)
+        for name, value in arguments.items():
+            if isinstance(value, str) and properties.get(name, {}).get("type") in _CONTAINERS:
+                try:
+                    decoded[name] = json.loads(value)
+                except (ValueError, RecursionError):
+                    continue
+        return decoded
+
+
+def brief(error: ValidationError, known: tuple[str, ...]) -> str:
+    """Say in one short sentence what does not fit, without any value and without names that the caller made up."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    parts = [f"{_place(fault['loc'], known)}: {fault['msg']}" for fault in faults[:5]]
+    more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""  # noqa: PLR2004 - as many as are shown
+    return "; ".join(parts) + more + "."
+
+
+def _place(location: tuple[int | str, ...], known: tuple[str, ...]) -> str:
+    if not location or location[0] not in known:
+        return "an unknown argument"
+    return ".".join(str(part) if isinstance(part, int) or part.isidentifier() else "?" for part in location)

@@ -1,0 +1,300 @@
+"""Several servers on one loopback address, over streamable HTTP and over HTTP with server-sent events.
+
+Streamable HTTP is stateless: every request stands alone in either protocol era, so a restart or a second replica loses
+no session. It answers as an event stream, because a plain JSON answer would drop progress.
+"""
+
+import ipaddress
+import math
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.sse import SseServerTransport
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gatebook.transports.auth import StaticTokenVerifier
+from gatebook.transports.conversation import Conversation
+from gatebook.transports.ending import Ending
+
+L = TypeVar("L")
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Longest request body; a longer one is answered with 413 before anything is parsed."""
+
+_CLEANUP_S = 5.0
+"""Seconds for lifespans and `on_stop` after the drain."""
+_LISTEN = (b"mcp-method", b"subscriptions/listen")
+_LOG_CONFIG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpOptions:
+    """Where and for whom to serve.
+
+    Args:
+        host: A loopback address or `localhost`.
+        port: 0 takes any free port.
+        token: Bearer token that every MCP request must carry in its `Authorization` header.
+        principal: Who the bearer of the token is.
+        drain_s: Seconds that calls in flight have to finish after SIGTERM or SIGINT.
+
+    Raises:
+        ValueError: The host is not a loopback address, or the token is empty.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8420
+    token: str = field(repr=False)
+    principal: str = "agent:http"
+    drain_s: float = 10
+
+    def __post_init__(self) -> None:
+        if not _is_loopback(self.host):
+            raise ValueError(
+                f"cannot serve on {self.host!r}: only a loopback address such as 127.0.0.1 is allowed,"
+                " because requests and the token travel unencrypted"
+            )
+        if not self.token:
+            raise ValueError("the bearer token is empty")
+
+
+def build_app(servers: Mapping[str, MCPServer[L]], options: HttpOptions) -> Starlette:
+    """Compose the ASGI app: for each server `/NAME/mcp` and `/NAME/sse` with `/NAME/messages/`, and `/healthz`.
+
+    Everything but `/healthz` needs the bearer token. The app's lifespan enters the lifespan of every server for
+    streamable HTTP; the SDK enters it once more for each SSE connection, so what is expensive belongs to the process.
+    """
+    return _compose(servers, options, _OpenStreams())
+
+
+def run_http(
+    servers: Mapping[str, MCPServer[L]],
+    options: HttpOptions,
+    *,
+    on_stop: Callable[[], None],
+    announce: Callable[[str], None],
+) -> int:
+    """Serve until SIGTERM or SIGINT, then let calls in flight finish for `drain_s` seconds.
+
+    Call it in the main thread and last: the process ends a few seconds after the drain, even if a tool blocks it.
+
+    Args:
+        servers: By the name in their path.
+        options: Where and for whom.
+        on_stop: Called once when no call runs any more.
+        announce: Called with the base URL, such as `http://127.0.0.1:8420`, once requests are accepted.
+
+    Returns:
+        The exit code: 143 after SIGTERM, 130 after SIGINT.
+
+    Raises:
+        OSError: The port cannot be bound.
+    """
+    listener = _bind(options)
+    ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
+    streams = _OpenStreams()
+    config = uvicorn.Config(
+        _compose(servers, options, streams),
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_config=_LOG_CONFIG,
+        access_log=False,  # it would write URLs, and a client may wrongly put a token there
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(options.drain_s),
+    )
+
+    def listening() -> None:
+        announce(f"http://{_in_url(options.host)}:{listener.getsockname()[1]}")
+
+    def leave() -> None:
+        server.should_exit = True
+        streams.end(options.drain_s)
+
+    server = _Server(config, ending=ending, listening=listening, leave=leave)
+    try:
+        with listener:
+            server.run(sockets=[listener])
+    finally:
+        ending.stop()
+    return ending.code
+
+
+class _OpenStreams:
+    """The event streams that have no end of their own, so that the end of the process can end them."""
+
+    def __init__(self) -> None:
+        self._ends: set[Callable[[float], None]] = set()
+        self._drain_s: float | None = None
+
+    @contextmanager
+    def held(self, end: Callable[[float], None]) -> Generator[None]:
+        """Have `end` called with the seconds left for calls in flight, should the process end meanwhile."""
+        if self._drain_s is not None:
+            end(self._drain_s)
+        self._ends.add(end)
+        try:
+            yield
+        finally:
+            self._ends.discard(end)
+
+    def end(self, drain_s: float) -> None:
+        self._drain_s = drain_s
+        for end in list(self._ends):
+            end(drain_s)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which raise the signal again and so kill the process before `on_stop`.
+
+    Nor does sse-starlette, which looks for those handlers, cut every event stream as soon as a signal arrives.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, ending: Ending, listening: Callable[[], None], leave: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._ending = ending
+        self._listening = listening
+        self._leave = leave
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ending.when_begun(self._leave)
+        self._listening()
+
+
+def _compose(servers: Mapping[str, MCPServer[L]], options: HttpOptions, streams: _OpenStreams) -> Starlette:
+    security = _security(options)
+    mounts = [
+        Mount(f"/{name}", app=RequireAuthMiddleware(Router(_routes(server, security, streams)), required_scopes=[]))
+        for name, server in servers.items()
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            for server in servers.values():  # Starlette does not run the lifespans of mounted apps
+                await stack.enter_async_context(server.session_manager.run())
+            yield
+
+    # The SDK's own bearer middleware, put together as the SDK does it. Its AuthSettings would want the URLs of an
+    # authorization server, and there is none: the one token is a file on this machine.
+    verifier = StaticTokenVerifier(options.token, principal=options.principal)
+    return Starlette(
+        routes=[Route("/healthz", _healthz), *mounts],
+        middleware=[
+            Middleware(_AddressCheck, security=security),
+            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(verifier)),
+            Middleware(AuthContextMiddleware),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _routes(server: MCPServer[L], security: TransportSecuritySettings, streams: _OpenStreams) -> list[BaseRoute]:
+    # Called for the session manager it creates; its routes would also hold a GET stream open that never says anything.
+    server.streamable_http_app(stateless_http=True, max_request_body_size=MAX_BODY_BYTES, transport_security=security)
+    events = SseServerTransport("/messages/", security_settings=security, max_request_body_size=MAX_BODY_BYTES)
+    return [
+        Route("/mcp", _Exchange(server.session_manager.asgi_app, streams), methods=["POST"]),
+        Route("/sse", _EventStream(server, events, streams), methods=["GET"]),
+        Mount("/messages/", app=events.handle_post_message),
+    ]
+
+
+async def _healthz(_request: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """One request over streamable HTTP; one that listens for changes is held until the end."""
+
+    app: ASGIApp
+    streams: _OpenStreams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _LISTEN not in scope["headers"]:
+            await self.app(scope, receive, send)
+            return
+        with anyio.CancelScope() as listening, self.streams.held(lambda _: listening.cancel()):
+            await self.app(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class _EventStream(Generic[L]):
+    """The event stream of one client of the older HTTP transport."""
+
+    server: MCPServer[L]
+    transport: SseServerTransport
+    streams: _OpenStreams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.transport.connect_sse(scope, receive, send) as (incoming, outgoing):
+            conversation = Conversation(incoming, outgoing)
+            with self.streams.held(conversation.end):
+                await conversation.serve(self.server)
+
+
+class _AddressCheck:
+    """Refuses a foreign Host or Origin, so that no web page can reach the server by rebinding its name.
+
+    The SDK checks them too, but only after it has read the body, and on its event stream with a traceback.
+    """
+
+    def __init__(self, app: ASGIApp, *, security: TransportSecuritySettings) -> None:
+        self._app = app
+        self._security = TransportSecurityMiddleware(security)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = await self._security.validate_request(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+
+def _security(options: HttpOptions) -> TransportSecuritySettings:
+    names = dict.fromkeys((_in_url(options.host), "127.0.0.1", "localhost", "[::1]"))
+    hosts = [host for name in names for host in (name, f"{name}:*")]
+    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _bind(options: HttpOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    return socket.create_server((options.host, options.port), family=family)

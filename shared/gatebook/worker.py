@@ -1,0 +1,77 @@
+"""Executes what people approved, though no agent and no other server is running."""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from gatebook.approvals.models import Approval
+from gatebook.approvals.requests import Approvals
+from gatebook.database.port import Transaction
+from gatebook.errors import GatebookError, InProgressError, OutcomeUnknownError, PausedError
+from gatebook.guard import Guard
+from gatebook.outbox import Job, Outbox
+from gatebook.runtime import Runtime
+from gatebook.switches import PAUSE, Switches
+
+logger = logging.getLogger(__name__)
+POLL_S = 1.0
+
+
+class Worker:
+    """Leases jobs of the outbox and runs them through the guard.
+
+    Args:
+        runtime: The process's ports.
+        guard: A guard that knows every tool of the suite.
+    """
+
+    def __init__(self, runtime: Runtime, guard: Guard) -> None:
+        self._runtime = runtime
+        self._guard = guard
+
+    async def run_one(self, *, subject: str = "") -> Job | None:
+        """Run the next job that is due, or the one about `subject`; None when there is none or the suite is paused."""
+
+        def lease(tx: Transaction) -> Job | None:
+            return None if Switches(tx).reason(PAUSE) is not None else Outbox(tx).lease(self._runtime.owner, subject=subject)
+
+        job = await self._runtime.transact(lease)
+        if job is not None:
+            await self._execute(job)
+        return job
+
+    async def run_forever(self) -> None:
+        """Run jobs as they become due, until cancelled."""
+        while True:
+            try:
+                idle = await self.run_one() is None
+            except GatebookError as error:
+                logger.warning("the outbox could not be read", extra={"error": error.code})
+                idle = True
+            if idle:
+                await anyio.sleep(POLL_S)
+
+    async def _execute(self, job: Job) -> None:
+        approval = await self._runtime.transact(lambda tx: Approvals(tx).get(job.subject))
+        try:
+            await self._guard.execute_approved(approval)
+        except (InProgressError, PausedError) as error:
+            await self._finish(lambda tx: Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s))
+        except GatebookError as error:
+            await self._finish(lambda tx: _refused(tx, job, approval, error))
+        else:
+            await self._finish(lambda tx: Outbox(tx).finish(job))
+
+    async def _finish(self, work: Callable[[Transaction], None]) -> None:
+        await self._runtime.transact(work)
+
+
+def _refused(tx: Transaction, job: Job, approval: Approval, error: GatebookError) -> None:
+    """Try later what may yet succeed; what cannot any more is void and needs a person's attention."""
+    if error.retryable or error.retry_after_s is not None or error.code == "upstream_unavailable":
+        Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s)
+        return
+    if not isinstance(error, OutcomeUnknownError):
+        Approvals(tx).void(approval, reason=error.code)
+    Outbox(tx).finish(job, error=error.code)

@@ -1,9 +1,9 @@
 r"""Reads text the way an eye does, so that a word is found however it was disguised.
 
-`fold` decodes HTML entities, decomposes compatibility forms (full-width, mathematical, circled), drops what has no
-shape of its own (zero-width, bidirectional, soft hyphen, combining marks), replaces letters of other scripts by the
-Latin ones they look like, lowers the case and squeezes a letter written three times or more. It keeps the way back:
-`Folded.span` gives the offsets in the text it was made from.
+`fold` decodes HTML entities and percent escapes, decomposes compatibility forms (full-width, mathematical, circled),
+drops what has no shape of its own (zero-width, bidirectional, soft hyphen, combining marks), replaces letters of other
+scripts by the Latin ones they look like and lowers the case. It keeps the way back: `Folded.span` gives the offsets in
+the text it was made from. `readings` also sees through HTML tags and repeated letters.
 
 Text set right to left by an override character and look-alikes of several letters ("rn" for "m") are not undone.
 """
@@ -16,20 +16,25 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 
-__all__ = ["ENTITY", "Folded", "decode_entity", "fold", "has_markup"]
+__all__ = ["ENTITY", "Folded", "decode_entity", "fold", "readings"]
 
 # Digits are bounded because html.unescape raises ValueError above 4,300 of them.
 _ENTITY = r"&(?:amp;){0,3}(?:#[xX][0-9a-fA-F]{1,6};?|#[0-9]{1,7};?|[a-zA-Z][a-zA-Z0-9]{1,31};)"
 _TAG = r"</?[a-zA-Z!][^<>]*>"
-_REPEATED = r"([a-zA-Z])\1\1+"
+_REPEATED = r"([a-vx-zA-VX-Z])\1\1+"  # not w: it stands in every web address
+_ESCAPED = r"%[2-7][0-9a-fA-F]"  # as in web addresses
+_PLAIN_RUN = r"[\t-\r -$'-;=-~]+"
 
 ENTITY = re.compile(_ENTITY)
 """One HTML entity, also one that was escaped several times (`&amp;#117;`)."""
 
+# What is folded as one: whole runs of plain text, unless a repetition may hide in them.
+_UNITS = re.compile(rf"{_ENTITY}|{_ESCAPED}|{_PLAIN_RUN}|.", re.DOTALL)
+_UNITS_UNTAGGED = re.compile(rf"{_TAG}|{_ENTITY}|{_ESCAPED}|{_PLAIN_RUN}|.", re.DOTALL)
+_UNITS_SQUEEZED = re.compile(rf"{_TAG}|{_ENTITY}|{_ESCAPED}|{_REPEATED}|.", re.DOTALL)
 _MARKUP = re.compile(_TAG)
-_NOT_PLAIN = re.compile(rf"[^\t-\r -%'-~]|&|{_REPEATED}")
-_UNITS = re.compile(rf"{_ENTITY}|{_REPEATED}|.", re.DOTALL)
-_UNITS_WITHOUT_MARKUP = re.compile(rf"{_TAG}|{_ENTITY}|{_REPEATED}|.", re.DOTALL)
+_REPETITION = re.compile(_REPEATED)
+_NOT_PLAIN = re.compile(r"[^\t-\r -$'-~]")
 _INLINE_TAG = re.compile(
     r"</?(?:a|abbr|b|big|cite|code|del|em|font|i|ins|kbd|mark|q|s|small|span|strike|strong|sub|sup|tt|u|var|wbr|!)\b",
     re.IGNORECASE,
@@ -46,7 +51,7 @@ _LOOKALIKES = {
     "b": "\u0432\u0412\u044c\u042c\u0431\u0411\u03b2\u0392\u0184\u0185\ua4d0\u13f4",
     "c": "\u0441\u0421\u03f2\u03f9\u2ca5\u2ca4\ua4da\u13df\u00a2",
     "d": "\u0501\u0500\u0434\u03b4\u00f0\u00d0\ua4d3\u13a0\u13e7",
-    "e": "\u0435\u0415\u0454\u0404\u044d\u042d\u0437\u0417\u03b5\u0395\u025b\u0190\u0258\u0259\u01dd\u018e\u212e\ua4f0\u13ac",
+    "e": "\u0435\u0415\u0454\u0404\u044d\u042d\u0437\u0417\u03b5\u0395\u025b\u0190\u0259\u01dd\u018e\u212e\ua4f0\u13ac",
     "f": "\u0493\u0492\u03dd\u03dc\ua4dd",
     "g": "\u0261\u050d\u050c\u0581\ua4d6\u13c0",
     "h": "\u04bb\u04ba\u043d\u041d\u045b\u0397\u0570\ua4e7\u13bb\u13c2",
@@ -100,31 +105,34 @@ class Folded:
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The offsets in the original text of `text[start:end]`, which must not be empty."""
-        if not self._sources:
-            return start, end
-        first = bisect_right(self._fold_ends, start)
-        last = bisect_right(self._fold_ends, end - 1)
-        return self._source_ends[first] - len(self._sources[first]), self._source_ends[last]
+        return (self._source(start)[0], self._source(end - 1)[1]) if self._sources else (start, end)
+
+    def _source(self, index: int) -> tuple[int, int]:
+        """The offsets in the original text of one folded character."""
+        unit = bisect_right(self._fold_ends, index)
+        source, folded = self._sources[unit], self._folds[unit]
+        start = self._source_ends[unit] - len(source)
+        if len(source) != len(folded):
+            return start, start + len(source)
+        start += index - (self._fold_ends[unit] - len(folded))
+        return start, start + 1
 
 
-def has_markup(text: str) -> bool:
-    """Whether something in the text looks like an HTML tag."""
-    return _MARKUP.search(text) is not None
+def fold(text: str) -> Folded:
+    """Folds a text as it stands, tags and all; the work is linear in its length and any `str` will do."""
+    return _folded(text, _UNITS) if _NOT_PLAIN.search(text) else Folded(text.lower())
 
 
-def fold(text: str, *, drop_markup: bool = False) -> Folded:
-    """Folds a text; the work is linear in its length.
+def readings(text: str) -> tuple[Folded, ...]:
+    """The folded text and, where that differs, once more without HTML tags and repeated letters.
 
-    Args:
-        text: Any text, lone surrogates included.
-        drop_markup: Take HTML tags out: inline ones join what they split, others become a space.
+    In the second, tags within a line join what they split, others become a space, and a letter written three times
+    or more counts once.
     """
-    if not drop_markup and not _NOT_PLAIN.search(text):
-        return Folded(text.lower())
-    units = _UNITS_WITHOUT_MARKUP if drop_markup else _UNITS
-    sources = [match.group() for match in units.finditer(text)]
-    folds = list(map(_fold_unit, sources))
-    return Folded("".join(folds), sources=sources, folds=folds)
+    repeated = _REPETITION.search(text)
+    if not (repeated or _MARKUP.search(text)):
+        return (fold(text),)
+    return fold(text), _folded(text, _UNITS_SQUEEZED if repeated else _UNITS_UNTAGGED)
 
 
 def decode_entity(entity: str) -> str:
@@ -135,6 +143,12 @@ def decode_entity(entity: str) -> str:
     return text
 
 
+def _folded(text: str, units: re.Pattern[str]) -> Folded:
+    sources = [match.group() for match in units.finditer(text)]
+    folds = list(map(_fold_unit, sources))
+    return Folded("".join(folds), sources=sources, folds=folds)
+
+
 def _fold_unit(unit: str) -> str:
     return _fold_character(unit) if len(unit) == 1 else _fold_longer(unit)
 
@@ -142,15 +156,17 @@ def _fold_unit(unit: str) -> str:
 def _fold_longer(unit: str) -> str:
     if unit.startswith("&"):
         return "".join(map(_fold_character, decode_entity(unit)))
+    if unit.startswith("%"):
+        return chr(int(unit[1:], 16)).lower()
     if unit.startswith("<"):
         return "" if _INLINE_TAG.match(unit) else " "
-    return unit[0].lower()
+    return unit[0].lower() if _REPETITION.fullmatch(unit) else unit.lower()
 
 
 @lru_cache(maxsize=8192)
 def _fold_character(character: str) -> str:
     if "\u3400" <= character < "\ua000" or "\uac00" <= character < "\ud7a4":
-        return character  # Han and Hangul: nothing to fold, and too many for the cache
+        return character  # Han and Hangul: nothing to fold
     parts = unicodedata.normalize("NFKD", _LATIN_FOR.get(character, character))
     return "".join(map(_fold_part, parts))
 
@@ -164,7 +180,7 @@ def _fold_part(part: str) -> str:
 
 
 def _latin_by_name(character: str) -> str:
-    if "\u2c80" <= character < "\ua700" or "\ua800" <= character < "\U0001f100":
+    if "\u2c80" <= character < "\ua700" or "\ua800" <= character < "\U0001f100" or character > "\U0001f200":
         return ""  # no such names there; a look-up costs more than the rest
     match = _LATIN_NAME.fullmatch(unicodedata.name(character, ""))
     return (match[1] or match[2]).lower() if match else ""

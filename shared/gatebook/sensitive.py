@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from gatebook.lookalikes import Folded, fold, has_markup
+from gatebook.lookalikes import Folded, fold, readings
 from gatebook.sensitive_words import (
     INNOCENT_AROUND,
     INSIDE,
@@ -33,12 +33,16 @@ from gatebook.sensitive_words import (
 __all__ = ["Hit", "SensitiveTerms"]
 
 _WORD = re.compile(r"[^\W_]+")
-_LEET_HINT = re.compile(r"[a-z][0-9@$\u20ac]|[0-9@$\u20ac][a-z]|[a-z][!|+][a-z]")
+_LEET_HINT = re.compile(
+    r"[0-9@$\u20ac!|+](?:(?<=[a-z].)[a-z]|(?<=[0-9@$\u20ac])[a-z]|(?<=[a-z][0-9@$\u20ac])|[\W_]{1,3}[a-z](?![^\W_]))"
+)
 _LEET = str.maketrans("0123456789@$\u20ac!|+", "olzeasgtbgaseilt")
-_LINKED = re.compile(r"\S|[^\w\s:;,]{1,3}(?:\r?\n)?")
+_LINKED = re.compile(r"[^:;,]|[^\w\s:;,]{1,4}(?:\r?\n)?|\r?\n[> ]{1,8}")
 _CHUNK_EDGE = re.compile(r"[\s<>\"'()\[\]{}`]")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,15}://|www\.|\.{0,2}/|~/|[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}/", re.IGNORECASE)
 _WIDEST_GAP = 12
+_SHORTEST_SPELLED = 4
+_SHORTEST_SPLIT = 5
 _ADDRESS_REACH = 300
 _SCRIPTS_WITHOUT_SPACES = "\u0e00"
 
@@ -58,7 +62,7 @@ class Hit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     term: str
-    category: Literal["refund", "legal", "data_breach"] | str
+    category: str
     start: int
     end: int
     how: Literal["word", "inflection", "normalised", "spaced"]
@@ -81,10 +85,16 @@ class _Found(NamedTuple):
     spelled: bool = False
 
 
-class _Token(NamedTuple):
+class _Located(NamedTuple):
+    """A finding by its offsets in the original text."""
+
     start: int
     end: int
-    text: str
+    found: _Found
+    view: Folded
+
+
+_Tokens = list[re.Match[str]]  # the words of a text with their places; cheaper than objects of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +120,20 @@ class SensitiveTerms:
 
     def find(self, text: str) -> tuple[Hit, ...]:
         """All hits by position; those of one category do not overlap. Never raises, whatever the text."""
-        readings = [fold(text), fold(text, drop_markup=True)] if has_markup(text) else [fold(text)]
-        hits = [
-            _hit(text, view, found)
-            for reading in readings
+        located = [
+            _Located(*view.span(found.start, found.end), found, view)
+            for reading in readings(text)
             for view in _views(reading)
             for found in _scan(view.text, self._lexicon)
+            if view is reading or _has_letters(reading.text[found.start : found.end])
         ]
-        return _without_overlaps(hit for hit in hits if not (hit.term == "legal" and _in_address(text, hit.start)))
+        counting = (at for at in located if not (at.found.term == "legal" and _in_address(text, at.start)))
+        return tuple(_hit(text, at) for at in _without_overlaps(counting))
+
+
+def _has_letters(text: str) -> bool:
+    """Whether at least half is letters, so that numbers do not become words by being read as leet."""
+    return 2 * sum(map(str.isalpha, text)) >= sum(map(str.isalnum, text))
 
 
 def _views(reading: Folded) -> Iterator[Folded]:
@@ -127,12 +143,13 @@ def _views(reading: Folded) -> Iterator[Folded]:
 
 
 def _scan(text: str, lexicon: _Lexicon) -> list[_Found]:
-    tokens = [_Token(match.start(), match.end(), match.group()) for match in _WORD.finditer(text)]
+    tokens = list(_WORD.finditer(text))
+    words = [token.group() for token in tokens]
     found: list[_Found] = []
     taken: set[int] = set()
     index = 0
     while index < len(tokens):
-        match = _longest(tokens, index, text, lexicon) if tokens[index].text in lexicon.prefixes else None
+        match = _longest(tokens, index, text, lexicon) if words[index] in lexicon.prefixes else None
         if match is None:
             index += 1
             continue
@@ -140,53 +157,54 @@ def _scan(text: str, lexicon: _Lexicon) -> list[_Found]:
         if form.category:
             covered = tokens[index:after]
             spelled = bool(_inner_gaps(form, covered, text))
-            found.append(_Found(covered[0].start, covered[-1].end, form.term, form.category, spelled))
+            found.append(_Found(covered[0].start(), covered[-1].end(), form.term, form.category, spelled))
             taken.update(range(index, after))
         index = after
-    return [*found, *_inside(text, lexicon), *_together(tokens, taken)]
+    return [*found, *_inside(text, lexicon), *_together(tokens, words, taken)]
 
 
-def _longest(tokens: list[_Token], first: int, text: str, lexicon: _Lexicon) -> tuple[_Form, int] | None:
+def _longest(tokens: _Tokens, first: int, text: str, lexicon: _Lexicon) -> tuple[_Form, int] | None:
     """The longest form that starts with this token, and the index behind its last token."""
     best = None
     joined = ""
-    previous_end = tokens[first].start
+    previous_end = tokens[first].start()
     for index in range(first, len(tokens)):
-        start, end, word = tokens[index]
-        joined += word
-        if joined not in lexicon.prefixes or start - previous_end > _WIDEST_GAP:
+        token = tokens[index]
+        joined += token.group()
+        if joined not in lexicon.prefixes or token.start() - previous_end > _WIDEST_GAP:
             break
         form = lexicon.forms.get(joined)
         if form and _fits(form, tokens, first, index + 1, text):
             best = form, index + 1
-        previous_end = end
+        previous_end = token.end()
     return best
 
 
-def _fits(form: _Form, tokens: list[_Token], first: int, after: int, text: str) -> bool:
+def _fits(form: _Form, tokens: _Tokens, first: int, after: int, text: str) -> bool:
     covered = tokens[first:after]
     if not form.category and form.breaks:
-        owned = first > 0 and tokens[first - 1].text in POSSESSIVE
-        return not owned and all(right.start - left.end <= 1 for left, right in pairwise(covered))
+        owned = first > 0 and tokens[first - 1].group() in POSSESSIVE
+        return not owned and all(right.start() - left.end() <= 1 for left, right in pairwise(covered))
     gaps = _inner_gaps(form, covered, text)
     if not gaps:
         return True
-    letters = sum(len(token.text) for token in covered)
+    letters = sum(len(token.group()) for token in covered)
     if letters == len(covered):
-        return letters > 3
-    if letters < 5 or not (form.built_in or len(covered) > 2 or not any(map(str.isspace, gaps))):
+        return letters >= _SHORTEST_SPELLED
+    if letters < _SHORTEST_SPLIT or not all(map(_LINKED.fullmatch, gaps)):
         return False
-    return all(gap.isspace() and len(gap) == 1 or _LINKED.fullmatch(gap) for gap in gaps)
+    # "a part" is no operator's "apart"; "re fund" is a refund.
+    return form.built_in or len(gaps) > 1 or not gaps[0].isspace()
 
 
-def _inner_gaps(form: _Form, covered: list[_Token], text: str) -> list[str]:
+def _inner_gaps(form: _Form, covered: _Tokens, text: str) -> list[str]:
     """What stands between the pieces where the form has no word boundary."""
     gaps: list[str] = []
     length = 0
     for left, right in pairwise(covered):
-        length += len(left.text)
+        length += len(left.group())
         if length not in form.breaks:
-            gaps.append(text[left.end : right.start])
+            gaps.append(text[left.end() : right.start()])
     return gaps
 
 
@@ -204,30 +222,28 @@ def _is_around(text: str, start: int, stem: str, word: str) -> bool:
     return offset >= 0 and start >= offset and text.startswith(word, start - offset)
 
 
-def _together(tokens: list[_Token], taken: set[int]) -> Iterator[_Found]:
-    for index, token in enumerate(tokens):
-        for rule in _BY_ANCHOR.get(token.text, ()):
-            span = None if index in taken else _neighbourhood(rule, tokens, index)
-            if span:
-                yield _Found(*span, rule.term, rule.category)
+def _together(tokens: _Tokens, words: list[str], taken: set[int]) -> Iterator[_Found]:
+    for index, word in enumerate(words):
+        if word in _BY_ANCHOR and index not in taken:
+            for rule in _BY_ANCHOR[word]:
+                chosen = _neighbours(rule, words, index)
+                if chosen:
+                    yield _Found(tokens[min(chosen)].start(), tokens[max(chosen)].end(), rule.term, rule.category)
 
 
-def _neighbourhood(rule: Together, tokens: list[_Token], index: int) -> tuple[int, int] | None:
-    near = tokens[max(0, index - 2) : index + 3]
-    if any(token.text in rule.unless_near for token in near):
-        return None
-    around = tokens[max(0, index - rule.within) : index + rule.within + 1]
-    by_distance = sorted(around, key=lambda token: abs(token.start - tokens[index].start))
-    chosen = [next((token for token in by_distance if token.text in group), None) for group in rule.others]
-    used = [token for token in chosen if token]
-    if len(used) < len(chosen):
-        return None
-    used.append(tokens[index])
-    return min(token.start for token in used), max(token.end for token in used)
+def _neighbours(rule: Together, words: list[str], anchor: int) -> list[int]:
+    """The indexes of the anchor and of the nearest word of each other group; empty when one is missing."""
+    if not rule.unless_near.isdisjoint(words[max(0, anchor - 2) : anchor + 3]):
+        return []
+    around = range(max(0, anchor - rule.within), min(len(words), anchor + rule.within + 1))
+    nearest_first = sorted(around, key=lambda index: abs(index - anchor))
+    chosen = [next((index for index in nearest_first if words[index] in group), None) for group in rule.others]
+    found = [index for index in chosen if index is not None]
+    return [anchor, *found] if len(found) == len(chosen) else []
 
 
-def _hit(text: str, view: Folded, found: _Found) -> Hit:
-    start, end = view.span(found.start, found.end)
+def _hit(text: str, at: _Located) -> Hit:
+    start, end, found, view = at
     shown = " ".join(text[start:end].casefold().split())
     how: Literal["word", "inflection", "normalised", "spaced"] = "normalised"
     if found.spelled:
@@ -242,18 +258,16 @@ def _hit(text: str, view: Folded, found: _Found) -> Hit:
 def _in_address(text: str, start: int) -> bool:
     """Whether the word is part of a web address or a path."""
     before = text[max(0, start - _ADDRESS_REACH) : start]
-    chunk = _CHUNK_EDGE.split(before)[-1]
-    return _ADDRESS.match(chunk) is not None
+    return _ADDRESS.match(_CHUNK_EDGE.split(before)[-1]) is not None
 
 
-def _without_overlaps(hits: Iterable[Hit]) -> tuple[Hit, ...]:
-    kept: list[Hit] = []
+def _without_overlaps(located: Iterable[_Located]) -> Iterator[_Located]:
+    """By position; where two of a category overlap, the earlier and longer one."""
     reached: dict[str, int] = {}
-    for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
-        if hit.end > reached.get(hit.category, -1) and hit.start >= reached.get(hit.category, 0):
-            kept.append(hit)
-            reached[hit.category] = hit.end
-    return tuple(kept)
+    for at in sorted(located, key=lambda at: (at.start, -at.end)):
+        if at.start >= reached.get(at.found.category, 0):
+            reached[at.found.category] = at.end
+            yield at
 
 
 def _phrase(text: str) -> tuple[str, ...]:
@@ -283,7 +297,9 @@ def _built_in() -> _Lexicon:
         for line in lines:
             term, *_ = written = line.split(", ")
             for words in map(_phrase, written):
-                forms.update([_form(words, term, category, built_in=True)])
+                glued, form = _form(words, term, category, built_in=True)
+                known = forms.get(glued, form)  # "charge back" is also a form of "chargeback"
+                forms[glued] = known._replace(breaks=known.breaks | form.breaks)
                 lookalikes = [
                     [word.replace("i", "l") for word in words],
                     *(_slips(words) if term in SLIPPABLE else ()),

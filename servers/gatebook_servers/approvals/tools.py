@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import anyio
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from gatebook.approvals.models import Approval, ApprovalState
 from gatebook.approvals.requests import Approvals
@@ -74,6 +74,7 @@ async def list_approvals(
     caller: Caller,
     run: Annotated[str, Field(description="Only requests of this run_id.", max_length=60)] = "",
     state: Annotated[ApprovalState | None, Field(description="Only requests in this state.")] = None,
+    changed_since: Annotated[AwareDatetime | None, Field(description="Only requests that changed at or after.")] = None,
     limit: Annotated[int, Field(description="Most requests.", ge=1, le=PAGE)] = 15,
     cursor: Annotated[str, Field(description="next_cursor of the page before.", max_length=80,
                                  pattern=r"^(\d+(\.\d+)?\|apr_[a-z0-9]+)?$")] = "",
@@ -83,7 +84,7 @@ async def list_approvals(
     def read(tx: Transaction) -> list[Approval]:
         return Approvals(tx).select(
             tenant=runtime.settings.tenant, principal=caller.principal, run_id=run.partition(".")[0], state=state,
-            after=cursor, limit=limit + 1,
+            changed_since=changed_since.timestamp() if changed_since else 0, after=cursor, limit=limit + 1,
         )
 
     found = await runtime.transact(read)

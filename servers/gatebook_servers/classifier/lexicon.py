@@ -22,20 +22,20 @@ _STRONG, _CLEAR, _WEAK = 1.6, 0.9, 0.45
 _PHRASES: dict[Category, dict[float, tuple[str, ...]]] = {
     "Bug": {
         _STRONG: (
-            *("steps to reproduce", "to reproduce", "actual behavior", "actual behaviour", "current behavior"),
-            *("describe the bug", "segmentation fault", "stack trace", "core dumped", "memory leak", "is broken"),
-            *("stopped working", "no longer works", "keeps crashing", "crashes when", "bug report", "regression"),
-            *("internal server error", "what happened", text.TRACE),
+            *("segmentation fault", "stack trace", "core dumped", "memory leak", "is broken", "stopped working"),
+            *("no longer works", "keeps crashing", "crashes when", "bug report", "regression"),
+            *("internal server error", text.TRACE),
         ),
         _CLEAR: (
             *("bug", "crash", "crashes", "crashed", "crashing", "broken", "freezes", "hangs", "deadlock", "nan"),
-            *("expected behavior", "expected behaviour", "does not work", "doesn't work", "not working", "incorrect"),
-            *("incorrectly", "worked before", "since the update", "after the update", "after updating", "fails with"),
-            *("error message", "repro", "reproduce", "stack dump", "glitch", "unresponsive", "flickers", text.ERROR),
+            *("does not work", "doesn't work", "not working", "incorrect", "incorrectly", "worked before", "glitch"),
+            *("since the update", "after the update", "after updating", "fails with", "error message"),
+            *("stack dump", "unresponsive", "flickers", text.ERROR),
         ),
+        # The headings of issue templates are here too: people ask questions under them as well.
         _WEAK: (
-            *("fails", "failed", "failure", "error", "wrong", "issue with", "unexpected", "unexpectedly", "stuck"),
-            *("exception", "warning", "missing", "freeze", "outage", "slow", "won't", "version", text.CODE),
+            *("fails", "failed", "failure", "wrong", "issue with", "unexpected", "unexpectedly", "stuck", "exception"),
+            *("warning", "freeze", "outage", "slow", "won't", "to reproduce", "describe the bug", "what happened"),
         ),
     },
     "Feature": {
@@ -66,7 +66,15 @@ _PHRASES: dict[Category, dict[float, tuple[str, ...]]] = {
             *("i don't understand", "is there a way", "what is the", "what are the", "why is", "why does", "can i"),
             *("thanks in advance", "any help", "need help", "help me", "my card", "my account", "my order", "invoice"),
             *("should i", "do you", "i am trying to", "i'm trying to", "not sure", "how does", "how much", "how long"),
-            *("refund", "subscription", "i need assistance", "kind regards", "documentation", "tutorial", "stackoverflow"),
+            *(
+                "refund",
+                "subscription",
+                "i need assistance",
+                "kind regards",
+                "documentation",
+                "tutorial",
+                "stackoverflow",
+            ),
         ),
         _WEAK: (
             *("how", "what", "why", "where", "which", "when", "thanks", "thank you", "please help", "help", "explain"),
@@ -77,13 +85,31 @@ _PHRASES: dict[Category, dict[float, tuple[str, ...]]] = {
         _STRONG: (
             *("you have won", "claim your", "to claim", "click here", "guest post", "backlinks", "dofollow", "seo"),
             *("lottery", "cash prize", "awarded", "airdrop", "unsubscribe", "subscribe to my", "my channel", "t cs"),
-            *("t&cs", "valid numtok hrs", "free entry", "call now", "txt", "ringtone", "ringtones", "text stop"),
+            *("free entry", "call now", "txt", "ringtone", "ringtones", "text stop", "terms apply"),
             *("reply stop", "weight loss", "casino", "forex", "bitcoin investment", "loan offer", "next of kin"),
-            *("recovery phrase", "gift card", "gift cards", "earn money", "make money", "hot singles", "no prescription"),
+            *(
+                "recovery phrase",
+                "gift card",
+                "gift cards",
+                "earn money",
+                "make money",
+                "hot singles",
+                "no prescription",
+            ),
             *("congratulations you", "risk free", "first page", "per msg", "ppm", "passive income"),
         ),
         _CLEAR: (
-            *("winner", "prize", "won", "voucher", "congratulations", "congrats", "guaranteed", "limited time", "buy now"),
+            *(
+                "winner",
+                "prize",
+                "won",
+                "voucher",
+                "congratulations",
+                "congrats",
+                "guaranteed",
+                "limited time",
+                "buy now",
+            ),
             *("order now", "act now", "offer", "special offer", "discount", "cheap", "whatsapp", "telegram", "bonus"),
             *("urgent", "verify your account", "suspended", "investment", "million", "dear friend", "unclaimed"),
             *("your business", "your website", "landline", "chat", "sexy", "dating", "p per", "mobile number", "mins"),

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 MAX_CHARACTERS = 20_000
 MAX_WORD_LENGTH = 40
+_PIECE = 500
+_MANY = 3
+_SHORTEST_SHOUT = 4
+_SHOUTED_SHARE = 0.25
 
 # Placeholders are made of letters only, so that they pass through the tokeniser as words.
 CODE = "codetok"
@@ -23,6 +27,7 @@ LONG_NUMBER = "longnumtok"
 QUESTION_TITLE = "questiontitletok"
 SHOUT = "shouttok"
 EXCLAIM = "exclaimtok"
+PLACEHOLDERS = frozenset({CODE, ERROR, TRACE, URL, MAIL, MONEY, NUMBER, LONG_NUMBER, QUESTION_TITLE, SHOUT, EXCLAIM})
 
 _FENCE = ("```", "~~~")
 _QUOTE_HEADERS = ("-----original message-----", "________________________________", "begin forwarded message:")
@@ -67,8 +72,11 @@ def read_ticket(*, subject: str, body: str) -> TicketText:
 
 
 def _normalise(text: str) -> str:
+    cut = text[:MAX_CHARACTERS]
+    # In pieces, because unicodedata sorts a run of combining marks in quadratic time.
+    pieces = (unicodedata.normalize("NFKC", cut[start : start + _PIECE]) for start in range(0, len(cut), _PIECE))
     # Compatibility forms can be 18 times as long as the original, hence the second cut.
-    folded = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS])[:MAX_CHARACTERS]
+    folded = "".join(pieces)[:MAX_CHARACTERS]
     visible = "".join(character for character in folded if unicodedata.category(character) != "Cf")
     return visible.replace("\u2019", "'").replace("\r\n", "\n")
 
@@ -150,9 +158,9 @@ def _words(text: str) -> Iterator[str]:
 def _style(text: str, *, subject: str) -> Iterator[str]:
     if subject.rstrip().endswith("?"):
         yield QUESTION_TITLE
-    if text.count("!") >= 3:  # noqa: PLR2004 - three is what "many" means here
+    if text.count("!") >= _MANY:
         yield EXCLAIM
-    long_words = [word for word in text.split() if len(word) >= 4 and word.isalpha()]  # noqa: PLR2004 - abbreviations
+    long_words = [word for word in text.split() if len(word) >= _SHORTEST_SHOUT and word.isalpha()]
     shouted = sum(word.isupper() for word in long_words)
-    if shouted >= 3 and shouted * 4 >= len(long_words):  # noqa: PLR2004 - a quarter of the long words
+    if shouted >= _MANY and shouted >= _SHOUTED_SHARE * len(long_words):
         yield SHOUT

@@ -80,7 +80,7 @@ class Policy:
         self.sha256 = text_digest(source)
         self._file = _parse(source)
         self._terms = {
-            rule.id: SensitiveTerms.only({rule.id: list(rule.when.keywords.any)})
+            rule.id: SensitiveTerms({rule.id: list(rule.when.keywords.any)})
             for rule in self._file.rule
             if rule.when.keywords
         }
@@ -133,7 +133,9 @@ class Policy:
         if rule.when.notifies is not None and rule.when.notifies is not facts.notifies:
             return False
         terms = self._terms.get(rule.id)
-        return terms is None or any(terms.find(passage.text) for passage in facts.passages)
+        return terms is None or any(
+            hit.category == rule.id for passage in facts.passages for hit in terms.find(passage.text)
+        )
 
 
 def _any_glob(globs: tuple[str, ...], name: str) -> bool:

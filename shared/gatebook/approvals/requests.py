@@ -133,6 +133,7 @@ class Approvals:
         principal: str = "",
         run_id: str = "",
         state: ApprovalState | None = None,
+        changed_since: float = 0,
         after: str = "",
         limit: int = 50,
     ) -> list[Approval]:
@@ -142,12 +143,14 @@ class Approvals:
         return self._select(
             """tenant = :tenant AND (:principal = '' OR principal = :principal)
                AND (:run_id = '' OR run_id = :run_id) AND (:state = '' OR state = :state)
+               AND changed_at >= :changed_since
                AND (created_at > :at OR (created_at = :at AND approval_id > :last))
                ORDER BY created_at, approval_id LIMIT :limit""",
             tenant=tenant,
             principal=principal,
             run_id=run_id,
             state=state or "",
+            changed_since=changed_since,
             at=float(at or 0),
             last=last,
             limit=limit,

@@ -216,7 +216,6 @@ CREATE TABLE desk_comments (
 CREATE TABLE desk_operations (
   marker TEXT PRIMARY KEY,
   ticket_id TEXT NOT NULL,
-  operation TEXT NOT NULL,
   result TEXT NOT NULL,
   applied_at DOUBLE PRECISION NOT NULL
 );

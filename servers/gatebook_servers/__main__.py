@@ -1,0 +1,7 @@
+"""`python -m gatebook_servers` is the `gatebook` command."""
+
+import sys
+
+from gatebook_servers.cli import main
+
+sys.exit(main())

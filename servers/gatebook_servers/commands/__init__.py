@@ -1,0 +1,1 @@
+"""The parts of the `gatebook` command, one module for what belongs together."""

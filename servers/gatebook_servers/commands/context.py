@@ -1,0 +1,37 @@
+"""What most commands need: the settings, the open runtime, and who is at the keyboard."""
+
+import getpass
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+from gatebook.guard import Guard
+from gatebook.runtime import Runtime, open_runtime
+from gatebook.settings import Settings, load_settings
+from gatebook.worker import Worker
+from gatebook_servers.catalogue import catalogue
+
+
+@contextmanager
+def opened(settings: Settings | None = None) -> Generator[Runtime]:
+    """Open the runtime for one command.
+
+    Raises:
+        ConfigurationError: If the settings or the database do not fit.
+    """
+    runtime = open_runtime(settings or load_settings())
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+@asynccontextmanager
+async def working(runtime: Runtime) -> AsyncGenerator[Worker]:
+    """Provide a worker that knows every room."""
+    specs = catalogue()
+    yield Worker(runtime, Guard(runtime, specs))
+
+
+def person() -> str:
+    """Return who decides: the user of this session."""
+    return f"person:{getpass.getuser()}"

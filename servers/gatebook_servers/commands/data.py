@@ -1,0 +1,114 @@
+"""`gatebook tickets import`, `gatebook memory` and `gatebook runs`."""
+
+import argparse
+import json
+from importlib import resources
+from pathlib import Path
+
+from gatebook.database.port import Transaction
+from gatebook.ledger.runs import Runs
+from gatebook.runtime import Runtime
+from gatebook_servers.commands.context import opened, person
+from gatebook_servers.commands.output import complain, emit, say, table
+from gatebook_servers.memory.store import Notes
+from gatebook_servers.tickets.importing import import_tickets
+
+BAD_ROWS = 1
+"""Exit code of an import that skipped rows."""
+TEMPLATES = "templates/support/"
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the commands."""
+    tickets = commands.add_parser("tickets", help="the embedded desk").add_subparsers(required=True, metavar="ACTION")
+    importing = tickets.add_parser("import", help="read tickets from a JSONL or CSV file")
+    importing.add_argument("file", type=Path)
+    importing.add_argument("--strict", action="store_true", help="import nothing when any row is bad")
+    importing.add_argument("--json", action="store_true")
+    importing.set_defaults(run=import_command)
+    memory = commands.add_parser("memory", help="notes").add_subparsers(required=True, metavar="ACTION")
+    get = memory.add_parser("get", help="print a note")
+    get.add_argument("key")
+    get.set_defaults(run=get_command)
+    put = memory.add_parser("put", help="write a note from a file; also under templates/ and policy/")
+    put.add_argument("key")
+    put.add_argument("file", type=Path)
+    put.set_defaults(run=put_command)
+    runs = commands.add_parser("runs", help="the run ledger").add_subparsers(required=True, metavar="ACTION")
+    listing = runs.add_parser("list", help="runs, newest first")
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(run=runs_command)
+    show = runs.add_parser("show", help="one run's steps")
+    show.add_argument("id")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=run_command)
+
+
+def import_command(options: argparse.Namespace) -> int:
+    """Import tickets and report every bad row with its line."""
+    with opened() as runtime:
+        report = import_tickets(runtime.database, options.file, zone=runtime.settings.zone, strict=options.strict)
+    if options.json:
+        emit(report.model_dump())
+    else:
+        say(f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, {len(report.bad)} bad; "
+            f"{report.naive_times} times without a zone read as {runtime.settings.tz}")
+        for row in report.bad:
+            complain(f"line {row.line}: {row.problem}")
+    return BAD_ROWS if report.bad else 0
+
+
+def get_command(options: argparse.Namespace) -> int:
+    """Print a note."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        print(Notes(tx).get(options.key).value)
+    return 0
+
+
+def put_command(options: argparse.Namespace) -> int:
+    """Write a note as a person."""
+    text = options.file.read_text(encoding="utf-8")
+    with opened() as runtime, runtime.database.transaction() as tx:
+        Notes(tx).put(options.key, text, tags=(), actor=person(), run_id="")
+    say(f"{options.key} written")
+    return 0
+
+
+def runs_command(options: argparse.Namespace) -> int:
+    """Print the runs."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        found = Runs(tx).select(tenant=runtime.settings.tenant, limit=100)
+    if options.json:
+        emit([json.loads(run.model_dump_json()) for run in found])
+    else:
+        table(f"{len(found)} runs", ["run", "key", "status", "steps"],
+              [(run.run_id, run.key, run.status, f"{run.steps} of {run.step_limit}") for run in found])
+    return 0
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Print one run's steps."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        run = Runs(tx).get(options.id)
+        steps = Runs(tx).steps(run.run_id)
+    if options.json:
+        emit({"run": json.loads(run.model_dump_json()), "steps": [json.loads(step.model_dump_json()) for step in steps]})
+    else:
+        table(f"{run.run_id} {run.status}: {run.key}", ["step", "tool", "status", "attempts", "error"],
+              [(step.number, step.tool, step.status, step.attempts, step.error) for step in steps])
+    return 0
+
+
+def seed_templates(runtime: Runtime) -> None:
+    """Write the shipped reply templates where no person has put any."""
+
+    def seed(tx: Transaction) -> None:
+        notes = Notes(tx)
+        if notes.list(prefix=TEMPLATES, limit=1, after=""):
+            return
+        for file in resources.files("gatebook_servers.demo").joinpath("templates").iterdir():
+            key = TEMPLATES + file.name.removesuffix(".md")
+            notes.put(key, file.read_text(encoding="utf-8"), tags=(), actor=person(), run_id="")
+
+    with runtime.database.transaction() as tx:
+        seed(tx)

@@ -1,0 +1,220 @@
+"""`gatebook approvals`, `pause`, `resume` and `attention`: what people decide."""
+
+import argparse
+import json
+import sys
+
+import anyio
+
+from gatebook.approvals.models import Approval
+from gatebook.approvals.requests import Approvals
+from gatebook.clock import moment
+from gatebook.database.port import Transaction
+from gatebook.effects import Effects
+from gatebook.errors import ConfigurationError
+from gatebook.gate import HOUR_S
+from gatebook.outbox import Job, Outbox
+from gatebook.runtime import Runtime
+from gatebook.switches import PAUSE, Switches
+from gatebook_servers.commands.context import opened, person, working
+from gatebook_servers.commands.output import complain, emit, say, table, visible
+
+CHANNEL = "command line"
+NOT_EXECUTED = 3
+"""Exit code of `approve` when the approval stands and its effect did not happen yet."""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the commands."""
+    approvals = commands.add_parser("approvals", help="see and decide what waits for a person").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    listing = approvals.add_parser("list", help="what waits")
+    listing.add_argument("--state", default="pending", help="pending, approved, used, denied ... or all")
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(run=list_command)
+    show = approvals.add_parser("show", help="one request, whole")
+    show.add_argument("id")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=show_command)
+    approve = approvals.add_parser("approve", help="say yes to exactly what `show` shows")
+    approve.add_argument("id")
+    approve.add_argument("--fingerprint", metavar="HEX6", help="the fingerprint that `show` printed")
+    approve.set_defaults(run=approve_command)
+    deny = approvals.add_parser("deny", help="say no; the reason reaches the agent")
+    deny.add_argument("id")
+    deny.add_argument("--reason", required=True)
+    deny.set_defaults(run=deny_command)
+    pause = commands.add_parser("pause", help="stop all writes and sends at once")
+    pause.add_argument("--reason", default="")
+    pause.set_defaults(run=pause_command)
+    commands.add_parser("resume", help="end a pause").set_defaults(run=resume_command)
+    attention = commands.add_parser("attention", help="what failed, is in doubt, lapsed or expired")
+    attention.add_argument("--json", action="store_true")
+    attention.set_defaults(run=attention_command)
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """Print the requests in a state."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        state = None if options.state == "all" else options.state
+        found = Approvals(tx).select(tenant=runtime.settings.tenant, state=state, limit=1_000)
+    if options.json:
+        emit([json.loads(request.model_dump_json()) for request in found])
+        return 0
+    table(
+        f"{len(found)} requests ({options.state})",
+        ["id", "fingerprint", "what", "ticket", "why", "waits since", "decide by"],
+        [
+            (
+                request.approval_id, request.shown, "release the hold" if request.kind == "hold" else request.tool,
+                request.target, ", ".join(request.rules), _time(request.created_at), _time(request.decide_by),
+            )
+            for request in found
+        ],
+    )
+    if found and options.state == "pending":
+        say("look: gatebook approvals show ID    decide: gatebook approvals approve ID --fingerprint HEX6"
+            "    or: gatebook approvals deny ID --reason TEXT")
+    return 0
+
+
+def show_command(options: argparse.Namespace) -> int:
+    """Print one request: what the server knows first, the agent's words last."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        request = Approvals(tx).get(options.id)
+        decisions = Approvals(tx).decisions(options.id)
+    if options.json:
+        emit({**json.loads(request.model_dump_json()), "decisions": [json.loads(d.model_dump_json()) for d in decisions]})
+        return 0
+    _show(request)
+    for decision in decisions:
+        say(f"{decision.verdict} by {decision.person} at {_time(decision.decided_at)} {decision.reason}")
+    return 0
+
+
+def approve_command(options: argparse.Namespace) -> int:
+    """Record a yes, then execute it and say what came of it."""
+    with opened() as runtime:
+        shown = options.fingerprint or _ask_for_fingerprint(runtime, options.id)
+        settings = runtime.settings
+
+        def approve(tx: Transaction) -> Approval:
+            request = Approvals(tx).approve(options.id, person=person(), channel=CHANNEL, shown=shown,
+                                            use_within_s=settings.use_within_h * HOUR_S)
+            if request.kind == "effect":
+                assert request.use_by is not None
+                Outbox(tx).add("execute_approved", request.approval_id, use_by=request.use_by)
+            return request
+
+        with runtime.database.transaction() as tx:
+            request = approve(tx)
+        if request.kind == "hold":
+            say(f"released: the next run may work on {request.target}")
+            return 0
+        return anyio.run(_execute, runtime, request)
+
+
+def deny_command(options: argparse.Namespace) -> int:
+    """Record a no."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        shown = Approvals(tx).get(options.id).shown
+        Approvals(tx).deny(options.id, person=person(), channel=CHANNEL, shown=shown, reason=options.reason)
+    say("denied; exactly this content stays denied")
+    return 0
+
+
+def pause_command(options: argparse.Namespace) -> int:
+    """Stop writes and sends of every process."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        Switches(tx).set(PAUSE, reason=options.reason, person=person())
+    say("paused: nothing is written or sent until `gatebook resume`")
+    return 0
+
+
+def resume_command(options: argparse.Namespace) -> int:
+    """End the pause."""
+    del options
+    with opened() as runtime, runtime.database.transaction() as tx:
+        was_paused = Switches(tx).clear(PAUSE)
+    say("resumed" if was_paused else "it was not paused")
+    return 0
+
+
+def attention_command(options: argparse.Namespace) -> int:
+    """Print what needs a person; the exit code is 1 when there is something."""
+    with opened() as runtime, runtime.database.transaction() as tx:
+        requests = Approvals(tx).needing_attention(tenant=runtime.settings.tenant)
+        effects = Effects(tx).unsettled()
+        jobs = Outbox(tx).failed()
+    if options.json:
+        emit({
+            "approvals": [json.loads(request.model_dump_json()) for request in requests],
+            "effects": [json.loads(effect.model_dump_json()) for effect in effects],
+            "jobs": [json.loads(job.model_dump_json()) for job in jobs],
+        })
+    else:
+        rows = [(r.approval_id, r.state, r.tool, r.target, r.state_reason) for r in requests]
+        rows += [(e.marker, e.state, e.tool, e.target, "look into the desk") for e in effects]
+        rows += [(j.subject, "failed", j.kind, "", j.error) for j in jobs]
+        table(f"{len(rows)} need attention", ["id", "state", "what", "ticket", "why"], rows)
+    return 1 if requests or effects or jobs else 0
+
+
+async def _execute(runtime: Runtime, request: Approval) -> int:
+    async with working(runtime) as worker:
+        await worker.run_one(subject=request.approval_id)
+    job, after = await runtime.transact(
+        lambda tx: (Outbox(tx).of_subject("execute_approved", request.approval_id), Approvals(tx).get(request.approval_id))
+    )
+    if after.state == "used":
+        say(f"approved and done: {request.tool} on {request.target}")
+        return 0
+    complain(_pending_text(job, after))
+    return NOT_EXECUTED
+
+
+def _pending_text(job: Job | None, after: Approval) -> str:
+    if after.state in ("approved", "claimed") and job is not None and job.state != "failed":
+        why = f" ({job.error})" if job.error else ""
+        return f"approved, not done yet{why}: `gatebook worker` does it"
+    return f"approved, but it could not be done: {after.state} {after.state_reason}; see `gatebook attention`"
+
+
+def _ask_for_fingerprint(runtime: Runtime, approval_id: str) -> str:
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "nobody can be asked for the fingerprint.", next_step="Pass --fingerprint with what `show` printed."
+        )
+    with runtime.database.transaction() as tx:
+        request = Approvals(tx).get(approval_id)
+    _show(request)
+    return input(f"Type {request.shown} to approve exactly this: ").strip()
+
+
+def _show(request: Approval) -> None:
+    say(f"{request.approval_id}  fingerprint {request.shown}  {request.state} {request.state_reason}".rstrip())
+    what = "release this text for the agent" if request.kind == "hold" else f"{request.tool} ({request.operation})"
+    say(f"what:      {what}")
+    say(f"ticket:    {request.target}")
+    say(f"mode:      {request.mode}")
+    say(f"why asked: {', '.join(request.rules)}")
+    say(f"asked by:  {request.principal}{f' in {request.run_id}' if request.run_id else ''}")
+    say(f"decide by: {_time(request.decide_by)}")
+    for name, value in request.content.items():
+        for label, text in _texts(name, value):
+            say(f"--- {label}")
+            print(visible(text))
+    if request.reason:
+        say("--- the agent's words (unverified)")
+        print(visible(request.reason))
+
+
+def _texts(name: str, value: object) -> list[tuple[str, str]]:
+    if name == "passages" and isinstance(value, list):
+        return [(str(entry["where"]), str(entry["text"])) for entry in value]
+    return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
+
+
+def _time(seconds: float) -> str:
+    return moment(seconds).isoformat(timespec="minutes")

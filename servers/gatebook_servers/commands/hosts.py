@@ -1,0 +1,114 @@
+"""`gatebook config` and `gatebook doctor`: how hosts start the servers, and whether everything is in order."""
+
+import argparse
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import apsw
+
+from gatebook.errors import GatebookError
+from gatebook.runtime import open_runtime
+from gatebook.settings import Settings, load_settings
+from gatebook_servers.catalogue import SERVERS
+from gatebook_servers.commands.output import emit, table
+
+HOSTS = ("claude-code", "claude-desktop")
+OLDEST_SAFE_SQLITE = (3, 51, 3)
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the commands."""
+    config = commands.add_parser("config", help="print a host's configuration")
+    config.add_argument("host", choices=HOSTS)
+    config.add_argument("--transport", choices=["stdio", "http", "sse"], default="stdio")
+    config.set_defaults(run=config_command)
+    doctor = commands.add_parser("doctor", help="check the installation")
+    doctor.add_argument("--json", action="store_true")
+    doctor.set_defaults(run=doctor_command)
+
+
+def server_command(name: str) -> tuple[str, ...]:
+    """Return the absolute command that starts a server, whatever directory the host starts it in."""
+    return (sys.executable, "-m", "gatebook_servers", "serve", name)
+
+
+def config_command(options: argparse.Namespace) -> int:
+    """Print the `mcpServers` object for a host."""
+    settings = load_settings()
+    entries = {name: _entry(settings, name, options.host, options.transport) for name in SERVERS}
+    sys.stdout.write(json.dumps({"mcpServers": entries}, indent=2) + "\n")
+    return 0
+
+
+def doctor_command(options: argparse.Namespace) -> int:
+    """Check the installation; the exit code is 1 when something is wrong."""
+    checks = _checks()
+    if options.json:
+        emit([{"check": name, "ok": ok, "detail": detail} for name, ok, detail in checks])
+    else:
+        table("gatebook doctor", ["", "check", "detail"],
+              [("ok" if ok else "WRONG", name, detail) for name, ok, detail in checks])
+    return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+def _entry(settings: Settings, name: str, host: str, transport: str) -> dict[str, object]:
+    if transport == "stdio":
+        command = server_command(name)
+        entry: dict[str, object] = {"command": command[0], "args": list(command[1:]),
+                                    "env": {"GATEBOOK_HOME": str(settings.home.absolute())}}
+        return {"type": "stdio", **entry} if host == "claude-code" else entry
+    path = "mcp" if transport == "http" else "sse"
+    # The token stays out of the printed text; the host reads it from its environment.
+    return {
+        "type": transport,
+        "url": f"http://{settings.host}:{settings.port}/{name}/{path}",
+        "headers": {"Authorization": "Bearer ${GATEBOOK_TOKEN}"},
+    }
+
+
+def _checks() -> list[tuple[str, bool, str]]:
+    try:
+        settings = load_settings()
+    except GatebookError as error:
+        return [("settings", False, error.message)]
+    checks = [("settings", True, f"desk {settings.desk}, mode {settings.mode}, zone {settings.tz}")]
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    checks.append(("SQLite", version >= OLDEST_SAFE_SQLITE, f"{apsw.sqlite_lib_version()} (needs 3.51.3)"))
+    checks.append(_database_check(settings))
+    checks.append(_policy_check(settings))
+    checks.append(_private_check(settings.home))
+    checks.append((
+        "agents on this machine",
+        True,
+        "an agent with a shell under your user can do what you can, deciding included; use a user of its own for it",
+    ))
+    return checks
+
+
+def _database_check(settings: Settings) -> tuple[str, bool, str]:
+    try:
+        open_runtime(settings).close()
+    except GatebookError as error:
+        return "database", False, f"{error.message} {error.next_step}"
+    return "database", True, str(settings.database_path)
+
+
+def _policy_check(settings: Settings) -> tuple[str, bool, str]:
+    path = settings.policy_file or settings.home / "policy.toml"
+    try:
+        runtime = open_runtime(settings)
+        policy = runtime.policy()
+        runtime.close()
+    except GatebookError as error:
+        return "policy", False, f"{error.message} {error.next_step}"
+    return "policy", True, f"{path if path.exists() else 'as shipped'}, sha256 {policy.sha256[:12]}"
+
+
+def _private_check(home: Path) -> tuple[str, bool, str]:
+    if os.name != "posix" or not home.exists():
+        return "permissions", True, str(home)
+    open_to_others = stat.S_IMODE(home.stat().st_mode) & 0o077
+    return "permissions", not open_to_others, f"{home} {'is open to other users' if open_to_others else 'is private'}"

@@ -1,0 +1,48 @@
+"""How the command speaks: JSON for programs, tables for people, hostile text made visible."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_VISIBLE_CONTROLS = "\n\t"
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+
+
+def say(message: str) -> None:
+    """Print a line for the person at the terminal, never interpreted as markup."""
+    Console(soft_wrap=True).print(Text(visible(message)))
+
+
+def complain(message: str) -> None:
+    """Print a line on stderr."""
+    Console(stderr=True, soft_wrap=True).print(Text(visible(message)))
+
+
+def emit(value: object) -> None:
+    """Print one JSON object and nothing else on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; what outsiders wrote is shown as text."""
+    shown = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(visible(str(cell))) for cell in row))
+    Console().print(shown)
+
+
+def visible(text: str) -> str:
+    """Return a text with every invisible, bidirectional and control character spelled out."""
+    return "".join(
+        f"⟦U+{ord(char):04X}⟧"
+        if char not in _VISIBLE_CONTROLS and unicodedata.category(char) in _HIDDEN_CATEGORIES
+        else char
+        for char in text
+    )

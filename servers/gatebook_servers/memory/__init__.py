@@ -1,0 +1,1 @@
+"""Memory: versioned notes by key that outlive the process, with ranked search."""

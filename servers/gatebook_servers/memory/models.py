@@ -1,0 +1,155 @@
+"""The memory's records and answers."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from gatebook.intents import Value
+
+PAGE_CHARS = 8_000
+"""How long an answer is by default, in characters of JSON."""
+
+Operation = Literal["put", "restore", "delete"]
+V = TypeVar("V", bound=Value)
+
+
+def _from_json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Tags = Annotated[tuple[str, ...], BeforeValidator(_from_json)]
+"""Tags; the database keeps them as JSON text."""
+
+
+class Note(Value):
+    """A note as it is now; a deleted one keeps its place, so that its version numbers go on."""
+
+    key: str
+    value: str
+    tags: Tags
+    version: int
+    deleted: bool
+    actor: str
+    run_id: str
+    updated_at: datetime
+
+
+class Version(Value):
+    """What a note held at one version."""
+
+    key: str
+    version: int
+    operation: Operation
+    value: str
+    actor: str
+    run_id: str
+    created_at: datetime
+
+
+class Written(Value):
+    """What a put, restore or delete came to."""
+
+    key: str
+    version: int
+    changed: bool = Field(description="False when the note held exactly this already.")
+
+
+class Entry(Value):
+    """A note without its text."""
+
+    key: str
+    version: int
+    tags: Tags
+    chars: int
+    updated_at: datetime
+
+
+class Hit(Value):
+    """A note that a search found."""
+
+    key: str
+    version: int
+    tags: Tags
+    snippet: str
+    updated_at: datetime
+
+
+class Change(Value):
+    """One version in a note's history."""
+
+    version: int
+    operation: Operation
+    chars: int
+    actor: str
+    run_id: str
+    created_at: datetime
+
+
+class NoteView(Value):
+    """A note, or a page of a long one."""
+
+    key: str
+    version: int
+    tags: Tags | None = Field(description="Null when a version was asked for: only the current tags are kept.")
+    actor: str
+    run_id: str
+    updated_at: datetime
+    text: str = ""
+    next_offset: int | None = Field(default=None, description="Set when the text goes on: pass it with this version.")
+
+
+class Hits(Value):
+    """Notes that match, best first."""
+
+    hits: list[Hit]
+    more: bool = Field(description="There are further hits: raise limit, or ask more exactly.")
+
+
+class EntryPage(Value):
+    """Notes in order of their keys."""
+
+    notes: list[Entry]
+    next_cursor: str | None = None
+
+
+class History(Value):
+    """A note's versions, newest first."""
+
+    key: str
+    versions: list[Change]
+    more: bool = Field(description="There are older versions.")
+
+
+def fitting(items: Sequence[V], *, room: int) -> list[V]:
+    """Return the first of `items` that fit into `room` characters of JSON; at least one."""
+    shown: list[V] = []
+    for item in items:
+        room -= len(item.model_dump_json()) + 1
+        if shown and room < 0:
+            break
+        shown.append(item)
+    return shown
+
+
+def page(head: NoteView, value: str, *, offset: int) -> NoteView:
+    """Return `head` with as much of the value from `offset` on as fits into one answer.
+
+    Args:
+        head: The view without a text.
+        value: The whole value.
+        offset: Where the page begins, in characters.
+    """
+    room = PAGE_CHARS - len(head.model_dump_json()) - len(str(len(value)))
+    text = _beginning(value[offset : offset + room], room)
+    end = offset + len(text)
+    return head.model_copy(update={"text": text, "next_offset": end if end < len(value) else None})
+
+
+def _beginning(text: str, room: int) -> str:
+    """Shorten `text` until its JSON form, where one character may take six, fits into `room`."""
+    while (size := len(json.dumps(text, ensure_ascii=False))) > room:
+        text = text[: len(text) * room // size]
+    return text

@@ -1,0 +1,1 @@
+"""Tickets: the desk as an MCP server."""

@@ -1,0 +1,1 @@
+"""The desks: one file each, one row in `DESKS`."""

@@ -1,0 +1,177 @@
+"""What the ticket tools mean to do outside: the exact content, the facts for policy, and the look-up afterwards.
+
+The guard calls these; the tools themselves only act. Facts are fetched from the desk, never taken from the agent.
+"""
+
+from typing import Literal
+
+from gatebook.effects import Effect
+from gatebook.errors import ConflictError
+from gatebook.intents import Facts, Intent, Passage, digest
+from gatebook.runtime import Runtime
+from gatebook_servers.tickets.desk import Comment, Patch, Priority, Status, Ticket, Visibility, newest_from_customer
+from gatebook_servers.tickets.drafts import REPLY, Drafts, StoredDraft
+from gatebook_servers.tickets.models import CreatedTicket, EscalatedTicket, SentReply, UpdatedTicket
+from gatebook_servers.tickets.ports import Desk, target_of
+
+EscalationLevel = Literal["High", "Critical"]
+
+
+async def draft_facts(desk: Desk, ref: str, body: str) -> Facts:
+    """A draft is judged with the ticket it answers."""
+    return await _facts(desk, ref, Passage(where="draft", text=body))
+
+
+async def reply_intent(runtime: Runtime, desk: Desk, draft_id: str, visibility: Visibility) -> Intent:
+    """Sending: the draft's exact text, to whom, on which state of the conversation."""
+    draft = await _draft(runtime, draft_id)
+    return Intent(
+        target=target_of(desk, draft.ref),
+        operation=REPLY,
+        subject=draft.draft_id,
+        content={
+            "ref": draft.ref,
+            "account": desk.account,
+            "draft_id": draft.draft_id,
+            "body": draft.body,
+            "visibility": visibility,
+            "head": draft.head,
+        },
+    )
+
+
+async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: Visibility) -> Facts:
+    """A reply is judged with its ticket, and only while the conversation is where the draft left it.
+
+    Raises:
+        ConflictError: If another draft superseded this one, or the customer wrote again.
+    """
+    draft = await _draft(runtime, draft_id)
+    if draft.superseded_by:
+        raise ConflictError("a newer draft replaced this one.", next_step="Send the newer draft.")
+    comments = await desk.comments(draft.ref)
+    if newest_from_customer(comments) != draft.head:
+        raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
+    ticket = await desk.get(draft.ref)
+    facts = _ticket_facts(desk, ticket, list(comments), Passage(where="draft", text=draft.body))
+    return facts.model_copy(
+        update={"notifies": visibility == "public", "recipients": (ticket.requester.email,)}
+    )
+
+
+async def reply_found(
+    runtime: Runtime, desk: Desk, effect: Effect, draft_id: str, visibility: Visibility
+) -> SentReply | None:
+    """Look for the reply of an interrupted send."""
+    draft = await _draft(runtime, draft_id)
+    applied = await desk.find_operation(draft.ref, effect.marker)
+    if applied is None:
+        return None
+    return SentReply(ref=draft.ref, draft_id=draft_id, comment_id=applied.operation_id, visibility=visibility,
+                     sent_at=applied.at, outcome="reconciled", mode=runtime.settings.mode)
+
+
+async def update_intent(
+    desk: Desk,
+    ref: str,
+    version: str,
+    status: Status | None,
+    priority: Priority | None,
+    assignee: str | None,
+    add_tags: list[str],
+    remove_tags: list[str],
+) -> Intent:
+    """A change of fields, on the version that the agent read."""
+    content = patch_of(status, priority, assignee, add_tags, remove_tags).model_dump(mode="json")
+    content |= {"ref": ref, "account": desk.account, "version": version}
+    return Intent(target=target_of(desk, ref), operation="update", subject=digest(content), content=content)
+
+
+async def update_facts(
+    desk: Desk, ref: str, status: Status | None, assignee: str | None, add_tags: list[str]
+) -> Facts:
+    """A new status or assignee notifies people; tags and priority do not."""
+    facts = await _facts(desk, ref, Passage(where="tags", text="\n".join(add_tags)))
+    return facts.model_copy(update={"notifies": status is not None or assignee is not None})
+
+
+async def update_found(runtime: Runtime, desk: Desk, effect: Effect, ref: str) -> UpdatedTicket | None:
+    """Look for the change of an interrupted update."""
+    applied = await desk.find_operation(ref, effect.marker)
+    return applied and UpdatedTicket(ref=ref, version=applied.version, outcome="reconciled", mode=runtime.settings.mode)
+
+
+async def escalation_intent(desk: Desk, ref: str, reason: str, priority: EscalationLevel) -> Intent:
+    """An internal note with the reason."""
+    content = {"ref": ref, "account": desk.account, "note": escalation_note(reason, priority), "visibility": "internal"}
+    return Intent(target=target_of(desk, ref), operation="escalate", subject=digest(dict(content)), content=dict(content))
+
+
+async def escalation_facts(desk: Desk, ref: str, reason: str) -> Facts:
+    """An escalation calls people."""
+    facts = await _facts(desk, ref, Passage(where="reason", text=reason))
+    return facts.model_copy(update={"notifies": True})
+
+
+async def escalation_found(runtime: Runtime, desk: Desk, effect: Effect, ref: str) -> EscalatedTicket | None:
+    """Look for the note of an interrupted escalation."""
+    applied = await desk.find_operation(ref, effect.marker)
+    return applied and EscalatedTicket(ref=ref, note_id=applied.operation_id, outcome="reconciled",
+                                       mode=runtime.settings.mode)
+
+
+async def creation_intent(
+    desk: Desk, project: str, title: str, description: str, priority: Priority, distinct: str
+) -> Intent:
+    """A new ticket; the same one twice is one, unless `distinct` tells them apart."""
+    content = {"account": desk.account, "project": project, "title": title, "description": description,
+               "priority": priority}
+    subject = digest({**content, "distinct": distinct})
+    return Intent(target=target_of(desk, f"{project}-?"), operation="create", subject=subject, content=dict(content))
+
+
+async def creation_facts(desk: Desk, project: str, title: str, description: str) -> Facts:
+    """A new ticket is seen by others."""
+    return Facts(
+        target=target_of(desk, f"{project}-?"),
+        passages=(Passage(where="title", text=title), Passage(where="description", text=description)),
+        notifies=True,
+    )
+
+
+async def creation_found(runtime: Runtime, desk: Desk, effect: Effect) -> CreatedTicket | None:
+    """Look for the ticket of an interrupted creation."""
+    applied = await desk.find_operation("", effect.marker)
+    return applied and CreatedTicket(ref=applied.ref, version=applied.version, outcome="reconciled",
+                                     mode=runtime.settings.mode)
+
+
+def patch_of(
+    status: Status | None, priority: Priority | None, assignee: str | None, add_tags: list[str], remove_tags: list[str]
+) -> Patch:
+    """Return the change that an update's arguments mean."""
+    return Patch(status=status, priority=priority, assignee=assignee, add_tags=tuple(add_tags),
+                 remove_tags=tuple(remove_tags))
+
+
+def escalation_note(reason: str, priority: EscalationLevel) -> str:
+    """Return the internal note of an escalation."""
+    return f"Escalated ({priority}): {reason}"
+
+
+async def _draft(runtime: Runtime, draft_id: str) -> StoredDraft:
+    return await runtime.transact(lambda tx: Drafts(tx).get(draft_id))
+
+
+async def _facts(desk: Desk, ref: str, passage: Passage) -> Facts:
+    return _ticket_facts(desk, await desk.get(ref), list(await desk.comments(ref)), passage)
+
+
+def _ticket_facts(desk: Desk, ticket: Ticket, comments: list[Comment], passage: Passage) -> Facts:
+    return Facts(target=target_of(desk, ticket.ref), passages=(*ticket_passages(ticket, comments), passage))
+
+
+def ticket_passages(ticket: Ticket, comments: list[Comment]) -> tuple[Passage, ...]:
+    """Return every text of a ticket that policy looks at; our own messages were judged when they were sent."""
+    said = (Passage(where=f"comment {comment.comment_id}", text=comment.body) for comment in comments if not comment.ours)
+    return (Passage(where="subject", text=ticket.subject), Passage(where="body", text=ticket.body), *said)

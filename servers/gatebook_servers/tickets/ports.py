@@ -1,0 +1,36 @@
+"""Which desk is open. To add one: a file in `desks/` and a row in `DESKS`."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from gatebook.errors import ConfigurationError
+from gatebook.injection import Port
+from gatebook.runtime import Runtime
+from gatebook_servers.tickets.desk import TicketDesk
+from gatebook_servers.tickets.desks.dry_run import DryRunDesk
+from gatebook_servers.tickets.desks.local import LocalDesk
+
+DESKS: dict[str, Callable[[Runtime], TicketDesk]] = {"local": LocalDesk}
+
+
+def open_desk(runtime: Runtime) -> TicketDesk:
+    """Open the configured desk; in a dry run nothing is ever written to it.
+
+    Raises:
+        ConfigurationError: If `GATEBOOK_DESK` names no desk.
+    """
+    opener = DESKS.get(runtime.settings.desk)
+    if opener is None:
+        raise ConfigurationError("GATEBOOK_DESK names no desk.", next_step=f"Use one of: {', '.join(sorted(DESKS))}.")
+    desk = opener(runtime)
+    return desk if runtime.settings.mode == "live" else DryRunDesk(desk, runtime.clock)
+
+
+Desk = Annotated[TicketDesk, Port(open_desk)]
+"""The configured desk. Never part of a tool's input schema."""
+
+
+def target_of(desk: TicketDesk, ref: str) -> str:
+    """Return what an effect on a ticket is about: the ticket, of this account."""
+    prefix, _, _ = desk.account.partition("/")
+    return ref if desk.account == prefix else f"{desk.account}#{ref}"

@@ -1,0 +1,145 @@
+"""The suite as tests drive it: a real client before the real servers, a database of its own, a clock that tests move."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from mcp import Client
+from mcp.types import CallToolResult, TextContent
+from pydantic import JsonValue
+
+from gatebook.approvals.models import Approval
+from gatebook.approvals.requests import Approvals
+from gatebook.clock import ManualClock
+from gatebook.errors import ERROR_META
+from gatebook.guard import Guard
+from gatebook.outbox import Job, Outbox
+from gatebook.runtime import Runtime, open_runtime
+from gatebook.settings import Settings
+from gatebook.toolset import build_server
+from gatebook.worker import Worker
+from gatebook_servers.catalogue import SERVERS, catalogue
+from gatebook_servers.tickets.importing import ImportReport, import_tickets
+
+Json = dict[str, JsonValue]
+
+
+def text_of(result: CallToolResult) -> str:
+    block = result.content[0]
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result as a test looks at it: `code` is empty unless the call was refused."""
+
+    code: str
+    text: str
+    content: Json
+    error: Json
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A connected client."""
+
+    client: Client
+
+    async def call(self, tool: str, arguments: Mapping[str, JsonValue] | None = None, /, **more: JsonValue) -> Answer:
+        result = await self.client.call_tool(tool, {**(arguments or {}), **more})
+        error = cast("Json", (result.meta or {}).get(ERROR_META, {}))
+        content = cast("Json", result.structured_content or {})
+        return Answer(str(error.get("code", "")) if result.is_error else "", text_of(result), content, error)
+
+    async def ok(self, tool: str, arguments: Mapping[str, JsonValue] | None = None, /, **more: JsonValue) -> Json:
+        answer = await self.call(tool, arguments, **more)
+        assert answer.code == "", answer.text
+        return answer.content
+
+
+@dataclass
+class Suite:
+    """One installation."""
+
+    home: Path
+    clock: ManualClock = field(default_factory=ManualClock)
+    overrides: dict[str, object] = field(default_factory=dict[str, object])
+
+    def __post_init__(self) -> None:
+        self.runtime: Runtime = self.another_process()
+
+    def another_process(self, **overrides: object) -> Runtime:
+        """Open the same database once more, as another process would."""
+        settings = Settings.model_validate({"home": self.home, **self.overrides, **overrides})
+        return open_runtime(settings, clock=self.clock)
+
+    @asynccontextmanager
+    async def agent(
+        self, *servers: str, mode: str = "auto", runtime: Runtime | None = None
+    ) -> AsyncGenerator[Agent]:
+        toolsets = [SERVERS[name] for name in servers or SERVERS]
+        server = build_server(toolsets, runtime or self.runtime, catalogue=catalogue(), name="suite")
+        async with Client(server, mode=mode) as client:
+            yield Agent(client)
+
+    def tickets(self, rows: Sequence[Mapping[str, JsonValue]]) -> ImportReport:
+        file = self.home / "import.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return import_tickets(self.runtime.database, file, zone=self.runtime.settings.zone)
+
+    def requests(self, state: str = "pending") -> list[Approval]:
+        with self.runtime.database.transaction() as tx:
+            found = Approvals(tx).select(tenant="default", limit=1_000)
+        return [request for request in found if state in ("all", request.state)]
+
+    def approve(self, approval_id: str, *, person: str = "person:ada") -> Approval:
+        """Say yes as the command line does, without executing anything yet."""
+        with self.runtime.database.transaction() as tx:
+            shown = Approvals(tx).get(approval_id).shown
+            request = Approvals(tx).approve(
+                approval_id, person=person, channel="test", shown=shown,
+                use_within_s=self.runtime.settings.use_within_h * 3600,
+            )
+            if request.use_by is not None:
+                Outbox(tx).add("execute_approved", approval_id, use_by=request.use_by)
+            return request
+
+    def deny(self, approval_id: str, *, reason: str = "not like this") -> None:
+        with self.runtime.database.transaction() as tx:
+            shown = Approvals(tx).get(approval_id).shown
+            Approvals(tx).deny(approval_id, person="person:ada", channel="test", shown=shown, reason=reason)
+
+    async def execute(self, subject: str = "", *, runtime: Runtime | None = None) -> Job | None:
+        """Let a worker do the next job."""
+        chosen = runtime or self.runtime
+        return await Worker(chosen, Guard(chosen, catalogue())).run_one(subject=subject)
+
+    def comments(self, ticket_id: str) -> list[Mapping[str, object]]:
+        with self.runtime.database.transaction() as tx:
+            rows = tx.all("SELECT * FROM desk_comments WHERE ticket_id = :id ORDER BY created_at", id=ticket_id)
+        return list(rows)
+
+    def count(self, table: str) -> int:
+        with self.runtime.database.transaction() as tx:
+            row = tx.one(f"SELECT COUNT(*) AS n FROM {table}")  # noqa: S608 - a test names its tables
+        assert row is not None
+        return int(row["n"] or 0)
+
+
+def ticket(ticket_id: str = "AB-1", **fields: JsonValue) -> Json:
+    """A harmless ticket."""
+    return {
+        "id": ticket_id,
+        "subject": "How do I rename a board?",
+        "body": "I cannot find where a board is renamed.",
+        "created_at": "2026-11-21T20:00:00Z",
+        "requester": {"name": "Robin Reyes", "email": "robin@customer.example"},
+        "tags": [],
+        "status": "new",
+        "channel": "email",
+        **fields,
+    }

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from suite import Suite  # noqa: E402 - found through the line above
+from suite import Suite
 
 
 @pytest.fixture

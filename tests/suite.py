@@ -78,9 +78,7 @@ class Suite:
         return open_runtime(settings, clock=self.clock)
 
     @asynccontextmanager
-    async def agent(
-        self, *servers: str, mode: str = "auto", runtime: Runtime | None = None
-    ) -> AsyncGenerator[Agent]:
+    async def agent(self, *servers: str, mode: str = "auto", runtime: Runtime | None = None) -> AsyncGenerator[Agent]:
         toolsets = [SERVERS[name] for name in servers or SERVERS]
         server = build_server(toolsets, runtime or self.runtime, catalogue=catalogue(), name="suite")
         async with Client(server, mode=mode) as client:
@@ -101,7 +99,10 @@ class Suite:
         with self.runtime.database.transaction() as tx:
             shown = Approvals(tx).get(approval_id).shown
             request = Approvals(tx).approve(
-                approval_id, person=person, channel="test", shown=shown,
+                approval_id,
+                person=person,
+                channel="test",
+                shown=shown,
                 use_within_s=self.runtime.settings.use_within_h * 3600,
             )
             if request.use_by is not None:

@@ -109,8 +109,16 @@ class Gate:
         if verdict.outcome is not Outcome.ALLOW:
             raise _blocked(verdict)
 
-    def step(self, tx: Transaction, record: CallRecord, *, handle: str, status: StepStatus = "accepted",
-             key: str = "", approval_id: str = "") -> int:
+    def step(
+        self,
+        tx: Transaction,
+        record: CallRecord,
+        *,
+        handle: str,
+        status: StepStatus = "accepted",
+        key: str = "",
+        approval_id: str = "",
+    ) -> int:
         """Number this call in its run; 0 outside a run and for tools that are no steps."""
         if not handle or not self.spec.is_step:
             return 0
@@ -128,7 +136,13 @@ class Gate:
         )
 
     def claim(
-        self, tx: Transaction, intent: Intent, facts: Facts, *, record: CallRecord, handle: str,
+        self,
+        tx: Transaction,
+        intent: Intent,
+        facts: Facts,
+        *,
+        record: CallRecord,
+        handle: str,
         approval: Approval | None,
     ) -> tuple[Effect, int]:
         """Judge, take the grant, debit the step and insert the effect.
@@ -149,7 +163,8 @@ class Gate:
             granted = Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint) or ""
         if approval is not None and granted != approval.approval_id:
             raise ApprovalInvalidError(
-                "the approval does not fit what would be done now.", next_step="Ask again.",
+                "the approval does not fit what would be done now.",
+                next_step="Ask again.",
                 details={"approval_id": approval.approval_id},
             )
         waiting = known is not None and known.state == "pending"
@@ -197,7 +212,8 @@ class Gate:
                 if other.principal == self.caller.principal and other.tool_sha256 != self.spec.sha256:
                     approvals.void(other, reason="tool_changed")
                     raise ApprovalInvalidError(
-                        "the tool changed since it was approved.", next_step="Repeat the same call to ask again.",
+                        "the tool changed since it was approved.",
+                        next_step="Repeat the same call to ask again.",
                         details={"approval_id": other.approval_id},
                     )
         return known
@@ -214,7 +230,13 @@ class Gate:
             )
 
     def _asked(
-        self, tx: Transaction, intent: Intent, verdict: Verdict, waiting: Approval | None, *, record: CallRecord,
+        self,
+        tx: Transaction,
+        intent: Intent,
+        verdict: Verdict,
+        waiting: Approval | None,
+        *,
+        record: CallRecord,
         handle: str,
     ) -> GatebookError:
         if waiting is None:

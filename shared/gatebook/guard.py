@@ -119,8 +119,9 @@ class Guard(Extension):
             call.record.outcome = "replayed"
             return call.spec.as_replay(recalled.result, self.runtime.settings.mode)
         effect, step = await self._claimed(call, gate, recalled)
-        return await act_and_complete(self.runtime, call.spec, replace(call.scope, effect=effect), call.arguments,
-                                      step=step, record=call.record)
+        return await act_and_complete(
+            self.runtime, call.spec, replace(call.scope, effect=effect), call.arguments, step=step, record=call.record
+        )
 
     async def execute_approved(self, approval: Approval) -> CallToolResult:
         """Perform what a person approved, exempt from run state and run budgets, from nothing else.
@@ -191,7 +192,9 @@ class Guard(Extension):
         fixed = header or self.runtime.settings.run_id
         given = raw.get("run_id", "") if spec.declares_run else raw.pop("run_id", "")
         if not isinstance(given, str):
-            raise InvalidArgumentsError("run_id: a text is expected.", next_step="Pass run_id as start_run returned it.")
+            raise InvalidArgumentsError(
+                "run_id: a text is expected.", next_step="Pass run_id as start_run returned it."
+            )
         if fixed and given and given.partition(".")[0] != fixed.partition(".")[0]:
             raise ForbiddenError("the operator set another run.", next_step="Leave run_id out.")
         return given or fixed
@@ -210,8 +213,9 @@ class Guard(Extension):
 
         number = await self.runtime.transact(accept, keep_on_refusal=True)
         call.record.step = number
-        return await run_with_deadline(self.runtime, call.spec, call.scope, call.arguments, step=number,
-                                       record=call.record)
+        return await run_with_deadline(
+            self.runtime, call.spec, call.scope, call.arguments, step=number, record=call.record
+        )
 
     async def _claimed(self, call: Call, gate: Gate, recalled: Recalled) -> tuple[Effect, int]:
         if recalled.effect is not None:
@@ -220,8 +224,9 @@ class Guard(Extension):
 
         def judge_and_claim(tx: Transaction) -> tuple[Effect, int]:
             gate.hold(tx, facts)
-            return gate.claim(tx, recalled.intent, facts, record=call.record, handle=call.run_id,
-                              approval=call.approval)
+            return gate.claim(
+                tx, recalled.intent, facts, record=call.record, handle=call.run_id, approval=call.approval
+            )
 
         return await self.runtime.transact(judge_and_claim, keep_on_refusal=True)
 
@@ -293,4 +298,3 @@ def _principal() -> str:
 def _least(first: float | None, second: float | None) -> int | None:
     given = [value for value in (first, second) if value is not None]
     return cast("int", min(given)) if given else None
-

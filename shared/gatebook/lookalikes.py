@@ -145,8 +145,12 @@ def decode_entity(entity: str) -> str:
 
 def _folded(text: str, units: re.Pattern[str]) -> Folded:
     sources = [match.group() for match in units.finditer(text)]
-    folds = list(map(_fold_unit, sources))
+    folds = list(map(_fold_squeezed if units is _UNITS_SQUEEZED else _fold_unit, sources))
     return Folded("".join(folds), sources=sources, folds=folds)
+
+
+def _fold_squeezed(unit: str) -> str:
+    return _fold_unit(unit[0] if len(unit) > 1 and unit[0].isalpha() else unit)  # no runs here: it is a repetition
 
 
 def _fold_unit(unit: str) -> str:
@@ -160,7 +164,7 @@ def _fold_longer(unit: str) -> str:
         return chr(int(unit[1:], 16)).lower()
     if unit.startswith("<"):
         return "" if _INLINE_TAG.match(unit) else " "
-    return unit[0].lower() if _REPETITION.fullmatch(unit) else unit.lower()
+    return unit.lower()
 
 
 @lru_cache(maxsize=8192)

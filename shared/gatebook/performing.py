@@ -55,7 +55,11 @@ async def run_with_deadline(
             with anyio.CancelScope(shield=True):
                 await runtime.transact(
                     lambda tx: Runs(tx).complete(
-                        record.run_id, step, status=status, attempts=record.attempts, error=error,
+                        record.run_id,
+                        step,
+                        status=status,
+                        attempts=record.attempts,
+                        error=error,
                         output_size=record.output_size,
                     )
                 )
@@ -82,17 +86,30 @@ async def act_and_complete(
             record.outcome = "in_doubt"
             raise _undecided(runtime) from None
         except OutcomeUnknownError as error:
-            await _settle(runtime, scope.effect, "in_doubt", grant="in_doubt", reason=error.code, step=step, record=record)
+            await _settle(
+                runtime, scope.effect, "in_doubt", grant="in_doubt", reason=error.code, step=step, record=record
+            )
             raise
         except GatebookError as error:
             grant: ApprovalState = "lapsed" if isinstance(error, ConflictError) else "approved"
-            await _settle(runtime, scope.effect, "not_applied", grant=grant, reason=error.code, step=step, record=record)
+            await _settle(
+                runtime, scope.effect, "not_applied", grant=grant, reason=error.code, step=step, record=record
+            )
             raise
         result = spec.as_result(value, runtime.settings.mode)
         recorded = json.dumps(result.structured_content)
         record.outcome = outcome
-        await _settle(runtime, scope.effect, "done", grant="used", reason="", step=step, record=record,
-                      result=recorded, outcome=outcome)
+        await _settle(
+            runtime,
+            scope.effect,
+            "done",
+            grant="used",
+            reason="",
+            step=step,
+            record=record,
+            result=recorded,
+            outcome=outcome,
+        )
         return result
 
 
@@ -113,8 +130,16 @@ async def _act(spec: ToolSpec, scope: Scope, arguments: Mapping[str, object]) ->
 
 
 async def _settle(
-    runtime: Runtime, effect: Effect, state: EffectState, *, grant: ApprovalState, reason: str, step: int,
-    record: CallRecord, result: str = "", outcome: str = "",
+    runtime: Runtime,
+    effect: Effect,
+    state: EffectState,
+    *,
+    grant: ApprovalState,
+    reason: str,
+    step: int,
+    record: CallRecord,
+    result: str = "",
+    outcome: str = "",
 ) -> None:
     def complete(tx: Transaction) -> None:
         if not Effects(tx).finish(effect, state=state, result=result, outcome=outcome):
@@ -125,8 +150,9 @@ async def _settle(
                 Runs(tx).executed(effect.approval_id)
         if step:
             status: StepStatus = "done" if state == "done" else "failed"
-            Runs(tx).complete(record.run_id, step, status=status, attempts=record.attempts, error=reason,
-                              output_size=len(result))
+            Runs(tx).complete(
+                record.run_id, step, status=status, attempts=record.attempts, error=reason, output_size=len(result)
+            )
 
     await runtime.transact(complete)
 

@@ -289,22 +289,25 @@ def _slips(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
                 yield (*words[:index], slip, *words[index + 1 :])
 
 
+def _vocabulary() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Category, term and words of each built-in form."""
+    for category, lines in TERMS.items():
+        for entry in "; ".join(lines).split("; "):
+            term, *_ = forms = entry.split(", ")
+            for form in forms:
+                yield category, term, _phrase(form)
+
+
 @cache
 def _built_in() -> _Lexicon:
     forms = dict(_form(_phrase(text), text, "", built_in=True) for text in NEUTRAL)
     slips: dict[str, _Form] = {}
-    for category, lines in TERMS.items():
-        for line in lines:
-            term, *_ = written = line.split(", ")
-            for words in map(_phrase, written):
-                glued, form = _form(words, term, category, built_in=True)
-                known = forms.get(glued, form)  # "charge back" is also a form of "chargeback"
-                forms[glued] = known._replace(breaks=known.breaks | form.breaks)
-                lookalikes = [
-                    [word.replace("i", "l") for word in words],
-                    *(_slips(words) if term in SLIPPABLE else ()),
-                ]
-                slips.update(_form(slip, term, category, built_in=True) for slip in lookalikes)
+    for category, term, words in _vocabulary():
+        glued, form = _form(words, term, category, built_in=True)
+        known = forms.get(glued, form)  # "charge back" is also a form of "chargeback"
+        forms[glued] = known._replace(breaks=known.breaks | form.breaks)
+        misread = [[word.replace("i", "l") for word in words], *(_slips(words) if term in SLIPPABLE else ())]
+        slips.update(_form(slip, term, category, built_in=True) for slip in misread)
     inside = tuple((fold(stem).text, term, group) for group, stems in INSIDE.items() for stem, term in stems.items())
     return _Lexicon(slips | forms, _prefixes(slips | forms), inside)
 

@@ -76,7 +76,11 @@ class CallRecord:
         trace.get_current_span().set_attributes({name: value for name, value in attributes.items() if value != ""})
         _duration().record(
             seconds,
-            {"gen_ai.tool.name": self.tool, ATTR_EFFECT: self.outcome, **({ATTR_ERROR: self.error} if self.error else {})},
+            {
+                "gen_ai.tool.name": self.tool,
+                ATTR_EFFECT: self.outcome,
+                **({ATTR_ERROR: self.error} if self.error else {}),
+            },
         )
         logger.info(
             "tool call",

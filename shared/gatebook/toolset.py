@@ -1,14 +1,13 @@
 """How a server's tools are declared and made strict. A tool module declares; nothing runs at import."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import NoReturn, TypeVar, cast
 
-from collections.abc import AsyncGenerator
-
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.prompts.base import Prompt
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
 from mcp.types import ToolAnnotations
@@ -40,6 +39,12 @@ class Toolset:
         self.instructions = instructions
         self.steps = steps
         self.specs: dict[str, ToolSpec] = {}
+        self.prompts: list[Prompt] = []
+
+    def prompt(self, function: Callable[..., str]) -> Callable[..., str]:
+        """Declare a prompt; its docstring is what a person reads in a client's list."""
+        self.prompts.append(Prompt.from_function(function, description=inspect.getdoc(function)))
+        return function
 
     def reads(self, function: F) -> F:
         """Declare a tool that changes nothing."""
@@ -49,9 +54,7 @@ class Toolset:
         """Declare a tool that changes nothing and may wait for up to `longest_s` seconds: a long poll."""
         return lambda function: self._add(function, Reach.READ, graceful=True, longest_s=longest_s)
 
-    def stages(
-        self, *, facts: Function | None = None, graceful: bool = False
-    ) -> Callable[[F], F]:
+    def stages(self, *, facts: Function | None = None, graceful: bool = False) -> Callable[[F], F]:
         """Declare a tool that changes only Gatebook's own store.
 
         Args:
@@ -60,9 +63,7 @@ class Toolset:
         """
         return lambda function: self._add(function, Reach.STAGE, facts=facts, graceful=graceful)
 
-    def writes(
-        self, *, effect: Function, facts: Function, reconcile: Function
-    ) -> Callable[[F], F]:
+    def writes(self, *, effect: Function, facts: Function, reconcile: Function) -> Callable[[F], F]:
         """Declare a tool that changes the outside in a way that can be undone.
 
         Args:
@@ -72,9 +73,7 @@ class Toolset:
         """
         return lambda function: self._add(function, Reach.WRITE, effect=effect, facts=facts, reconcile=reconcile)
 
-    def irreversible(
-        self, *, effect: Function, facts: Function, reconcile: Function
-    ) -> Callable[[F], F]:
+    def irreversible(self, *, effect: Function, facts: Function, reconcile: Function) -> Callable[[F], F]:
         """Declare a tool whose effect cannot be undone. It takes an `Effect`, so it cannot run without a grant.
 
         Raises:
@@ -141,7 +140,7 @@ def build_server(
     async def lifespan(_: MCPServer[Runtime]) -> AsyncGenerator[Runtime]:
         yield runtime
 
-    return MCPServer(
+    server = MCPServer(
         f"gatebook-{name or toolsets[0].name}",
         version=version("gatebook"),
         instructions="\n".join([*(toolset.instructions for toolset in toolsets), RUN_NOTE]),
@@ -151,6 +150,10 @@ def build_server(
         subscriptions=False,
         log_level="ERROR",
     )
+    for toolset in toolsets:
+        for prompt in toolset.prompts:
+            server.add_prompt(prompt)
+    return server
 
 
 class _ListedTool(Tool):

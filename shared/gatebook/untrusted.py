@@ -245,7 +245,7 @@ def _in_place_of(name: str, tag: str) -> str:
         return "" if tag.startswith("</") else "\n- " if name == "li" else "\n"
     if name in _NEW_LINE:
         return "\n"
-    return " " if name in _NEW_CELL else ""
+    return " " if name in _NEW_CELL and not tag.startswith("</") else ""
 
 
 def _end_of_unread(text: str, match: re.Match[str], name: str, unclosed: set[str]) -> int:

@@ -34,7 +34,11 @@ class Worker:
         """Run the next job that is due, or the one about `subject`; None when there is none or the suite is paused."""
 
         def lease(tx: Transaction) -> Job | None:
-            return None if Switches(tx).reason(PAUSE) is not None else Outbox(tx).lease(self._runtime.owner, subject=subject)
+            return (
+                None
+                if Switches(tx).reason(PAUSE) is not None
+                else Outbox(tx).lease(self._runtime.owner, subject=subject)
+            )
 
         job = await self._runtime.transact(lease)
         if job is not None:
@@ -56,9 +60,9 @@ class Worker:
         approval = await self._runtime.transact(lambda tx: Approvals(tx).get(job.subject))
         try:
             await self._guard.execute_approved(approval)
-        except (InProgressError, PausedError) as error:
+        except (InProgressError, PausedError):
             await self._finish(lambda tx: Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s))
-        except GatebookError as error:
+        except GatebookError:
             await self._finish(lambda tx: _refused(tx, job, approval, error))
         else:
             await self._finish(lambda tx: Outbox(tx).finish(job))

@@ -1,14 +1,16 @@
 """Four tools that answer as Gatebook's do, without Gatebook; ends by itself after two minutes.
 
-`probe_tools_server.py stdio` or `probe_tools_server.py sse PORT`. `send_reply` refuses every call: nobody is there to
-approve one. `night_shift` is a prompt.
+`probe_tools_server.py stdio`, or `probe_tools_server.py sse`, which says "listening URL" on stdout. `send_reply` refuses
+every call: nobody is there to approve one. `night_shift` is a prompt.
 """
 
 import os
+import socket
 import sys
 import threading
 from typing import Annotated
 
+import uvicorn
 from mcp.server import MCPServer
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
@@ -77,15 +79,21 @@ async def night_shift(since: str, until: str) -> str:
     return f"NIGHT SHIFT from {since} to {until}."
 
 
-def main(transport: str, *rest: str) -> None:
+def serve_sse() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(f"listening http://127.0.0.1:{listener.getsockname()[1]}/sse", flush=True)  # noqa: T201
+        uvicorn.Server(uvicorn.Config(server.sse_app(), log_level="warning")).run(sockets=[listener])
+
+
+def main(transport: str) -> None:
     alarm = threading.Timer(LIFE_S, os._exit, [99])
     alarm.daemon = True
     alarm.start()
     if transport == "stdio":
         server.run("stdio")
     else:
-        server.run("sse", host="127.0.0.1", port=int(rest[0]))
+        serve_sse()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

@@ -180,6 +180,17 @@ def test_a_client_that_discovers_and_stays_modern_is_served() -> None:
         assert wire.receive()["id"] == 3
 
 
+def test_a_later_discovery_does_not_wait_for_a_call_in_flight(gate: Gate) -> None:
+    with started("modern") as wire:
+        wire.call("hold", 1, port=gate.port)
+        held = gate.entered()
+        wire.send("server/discover", {"_meta": ENVELOPE}, 2)
+        wire.call("echo", 3, text="hello")
+        assert {wire.receive()["id"] for _ in range(2)} == {2, 3}
+        gate.release(held)
+        assert text_of(wire.receive()) == "released"
+
+
 def test_a_legacy_client_whose_probe_has_no_envelope_can_still_initialize() -> None:
     with started() as wire:
         wire.send("server/discover", {}, 1)
@@ -393,8 +404,9 @@ def test_one_socket_for_both_directions_works() -> None:
             COMMAND, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
         ) as process:
             theirs.close()
-            ours.sendall(_discover())
-            assert json.loads(replies.readline())["id"] == 1
+            for _ in range(2):
+                ours.sendall(_discover())
+                assert json.loads(replies.readline())["id"] == 1
             ours.shutdown(socket.SHUT_WR)
             assert replies.read() == b""
         assert process.returncode == 0

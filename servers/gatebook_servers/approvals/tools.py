@@ -76,15 +76,22 @@ async def list_approvals(
     state: Annotated[ApprovalState | None, Field(description="Only requests in this state.")] = None,
     changed_since: Annotated[AwareDatetime | None, Field(description="Only requests that changed at or after.")] = None,
     limit: Annotated[int, Field(description="Most requests.", ge=1, le=PAGE)] = 15,
-    cursor: Annotated[str, Field(description="next_cursor of the page before.", max_length=80,
-                                 pattern=r"^(\d+(\.\d+)?\|apr_[a-z0-9]+)?$")] = "",
+    cursor: Annotated[
+        str,
+        Field(description="next_cursor of the page before.", max_length=80, pattern=r"^(\d+(\.\d+)?\|apr_[a-z0-9]+)?$"),
+    ] = "",
 ) -> ApprovalPage:
     """List your requests, oldest first: pending, approved, denied, used, expired and so on."""
 
     def read(tx: Transaction) -> list[Approval]:
         return Approvals(tx).select(
-            tenant=runtime.settings.tenant, principal=caller.principal, run_id=run.partition(".")[0], state=state,
-            changed_since=changed_since.timestamp() if changed_since else 0, after=cursor, limit=limit + 1,
+            tenant=runtime.settings.tenant,
+            principal=caller.principal,
+            run_id=run.partition(".")[0],
+            state=state,
+            changed_since=changed_since.timestamp() if changed_since else 0,
+            after=cursor,
+            limit=limit + 1,
         )
 
     found = await runtime.transact(read)

@@ -1,6 +1,7 @@
 """What the classifier says about a ticket. Imports no numpy, so that declaring tools stays quick."""
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,3 +32,16 @@ class Prediction(BaseModel):
     decision: Decision
     reasons: tuple[str, ...]
     model_version: str
+
+
+class Classifying(Protocol):
+    """A classifier as the tools use it."""
+
+    @property
+    def version(self) -> str:
+        """Which model this is."""
+        ...
+
+    def predict_many(self, items: Sequence[tuple[str, str]]) -> list[Prediction]:
+        """Classify tickets, each a subject and a body."""
+        ...

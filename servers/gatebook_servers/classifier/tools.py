@@ -11,8 +11,7 @@ from gatebook.intents import Value
 from gatebook.runtime import Runtime
 from gatebook.sensitive import Hit
 from gatebook.toolset import Toolset
-from gatebook_servers.classifier.model import TicketClassifier
-from gatebook_servers.classifier.models import Category, Prediction
+from gatebook_servers.classifier.models import Category, Classifying, Prediction
 
 tools = Toolset(
     "classifier",
@@ -22,13 +21,16 @@ tools = Toolset(
 BATCH = 50
 
 
-def open_classifier(runtime: Runtime) -> TicketClassifier:
+def open_classifier(runtime: Runtime) -> Classifying:
     """Load the shipped model."""
+    # Imported at the first use: numpy would cost every server's start a tenth of a second.
+    from gatebook_servers.classifier.model import TicketClassifier  # noqa: PLC0415
+
     del runtime
     return TicketClassifier.load_shipped()
 
 
-Classifier = Annotated[TicketClassifier, Port(open_classifier)]
+Classifier = Annotated[Classifying, Port(open_classifier)]
 """The trained model. Never part of a tool's input schema."""
 
 
@@ -183,9 +185,7 @@ async def classifier_report(runtime: Runtime, model: Classifier) -> ClassifierRe
     return await runtime.transact(read)
 
 
-async def _classify(
-    runtime: Runtime, caller: Caller, model: TicketClassifier, items: list[Item]
-) -> list[Classification]:
+async def _classify(runtime: Runtime, caller: Caller, model: Classifying, items: list[Item]) -> list[Classification]:
     predictions = await runtime.blocking(lambda: model.predict_many([(item.subject, item.text) for item in items]))
     found = [_classification(runtime, item, one) for item, one in zip(items, predictions, strict=True)]
 

@@ -51,8 +51,10 @@ def import_command(options: argparse.Namespace) -> int:
     if options.json:
         emit(report.model_dump())
     else:
-        say(f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, {len(report.bad)} bad; "
-            f"{report.naive_times} times without a zone read as {runtime.settings.tz}")
+        say(
+            f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, {len(report.bad)} bad; "
+            f"{report.naive_times} times without a zone read as {runtime.settings.tz}"
+        )
         for row in report.bad:
             complain(f"line {row.line}: {row.problem}")
     return BAD_ROWS if report.bad else 0
@@ -81,8 +83,11 @@ def runs_command(options: argparse.Namespace) -> int:
     if options.json:
         emit([json.loads(run.model_dump_json()) for run in found])
     else:
-        table(f"{len(found)} runs", ["run", "key", "status", "steps"],
-              [(run.run_id, run.key, run.status, f"{run.steps} of {run.step_limit}") for run in found])
+        table(
+            f"{len(found)} runs",
+            ["run", "key", "status", "steps"],
+            [(run.run_id, run.key, run.status, f"{run.steps} of {run.step_limit}") for run in found],
+        )
     return 0
 
 
@@ -92,10 +97,15 @@ def run_command(options: argparse.Namespace) -> int:
         run = Runs(tx).get(options.id)
         steps = Runs(tx).steps(run.run_id)
     if options.json:
-        emit({"run": json.loads(run.model_dump_json()), "steps": [json.loads(step.model_dump_json()) for step in steps]})
+        emit(
+            {"run": json.loads(run.model_dump_json()), "steps": [json.loads(step.model_dump_json()) for step in steps]}
+        )
     else:
-        table(f"{run.run_id} {run.status}: {run.key}", ["step", "tool", "status", "attempts", "error"],
-              [(step.number, step.tool, step.status, step.attempts, step.error) for step in steps])
+        table(
+            f"{run.run_id} {run.status}: {run.key}",
+            ["step", "tool", "status", "attempts", "error"],
+            [(step.number, step.tool, step.status, step.attempts, step.error) for step in steps],
+        )
     return 0
 
 
@@ -104,7 +114,7 @@ def seed_templates(runtime: Runtime) -> None:
 
     def seed(tx: Transaction) -> None:
         notes = Notes(tx)
-        if notes.list(prefix=TEMPLATES, limit=1, after=""):
+        if notes.select(prefix=TEMPLATES, limit=1):
             return
         for file in resources.files("gatebook_servers.demo").joinpath("templates").iterdir():
             key = TEMPLATES + file.name.removesuffix(".md")

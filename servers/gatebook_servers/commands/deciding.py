@@ -67,15 +67,22 @@ def list_command(options: argparse.Namespace) -> int:
         ["id", "fingerprint", "what", "ticket", "why", "waits since", "decide by"],
         [
             (
-                request.approval_id, request.shown, "release the hold" if request.kind == "hold" else request.tool,
-                request.target, ", ".join(request.rules), _time(request.created_at), _time(request.decide_by),
+                request.approval_id,
+                request.shown,
+                "release the hold" if request.kind == "hold" else request.tool,
+                request.target,
+                ", ".join(request.rules),
+                _time(request.created_at),
+                _time(request.decide_by),
             )
             for request in found
         ],
     )
     if found and options.state == "pending":
-        say("look: gatebook approvals show ID    decide: gatebook approvals approve ID --fingerprint HEX6"
-            "    or: gatebook approvals deny ID --reason TEXT")
+        say(
+            "look: gatebook approvals show ID    decide: gatebook approvals approve ID --fingerprint HEX6"
+            "    or: gatebook approvals deny ID --reason TEXT"
+        )
     return 0
 
 
@@ -85,7 +92,9 @@ def show_command(options: argparse.Namespace) -> int:
         request = Approvals(tx).get(options.id)
         decisions = Approvals(tx).decisions(options.id)
     if options.json:
-        emit({**json.loads(request.model_dump_json()), "decisions": [json.loads(d.model_dump_json()) for d in decisions]})
+        emit(
+            {**json.loads(request.model_dump_json()), "decisions": [json.loads(d.model_dump_json()) for d in decisions]}
+        )
         return 0
     _show(request)
     for decision in decisions:
@@ -100,8 +109,9 @@ def approve_command(options: argparse.Namespace) -> int:
         settings = runtime.settings
 
         def approve(tx: Transaction) -> Approval:
-            request = Approvals(tx).approve(options.id, person=person(), channel=CHANNEL, shown=shown,
-                                            use_within_s=settings.use_within_h * HOUR_S)
+            request = Approvals(tx).approve(
+                options.id, person=person(), channel=CHANNEL, shown=shown, use_within_s=settings.use_within_h * HOUR_S
+            )
             if request.kind == "effect":
                 assert request.use_by is not None
                 Outbox(tx).add("execute_approved", request.approval_id, use_by=request.use_by)
@@ -148,11 +158,13 @@ def attention_command(options: argparse.Namespace) -> int:
         effects = Effects(tx).unsettled()
         jobs = Outbox(tx).failed()
     if options.json:
-        emit({
-            "approvals": [json.loads(request.model_dump_json()) for request in requests],
-            "effects": [json.loads(effect.model_dump_json()) for effect in effects],
-            "jobs": [json.loads(job.model_dump_json()) for job in jobs],
-        })
+        emit(
+            {
+                "approvals": [json.loads(request.model_dump_json()) for request in requests],
+                "effects": [json.loads(effect.model_dump_json()) for effect in effects],
+                "jobs": [json.loads(job.model_dump_json()) for job in jobs],
+            }
+        )
     else:
         rows = [(r.approval_id, r.state, r.tool, r.target, r.state_reason) for r in requests]
         rows += [(e.marker, e.state, e.tool, e.target, "look into the desk") for e in effects]
@@ -165,7 +177,10 @@ async def _execute(runtime: Runtime, request: Approval) -> int:
     async with working(runtime) as worker:
         await worker.run_one(subject=request.approval_id)
     job, after = await runtime.transact(
-        lambda tx: (Outbox(tx).of_subject("execute_approved", request.approval_id), Approvals(tx).get(request.approval_id))
+        lambda tx: (
+            Outbox(tx).of_subject("execute_approved", request.approval_id),
+            Approvals(tx).get(request.approval_id),
+        )
     )
     if after.state == "used":
         say(f"approved and done: {request.tool} on {request.target}")

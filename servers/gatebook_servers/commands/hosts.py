@@ -49,16 +49,22 @@ def doctor_command(options: argparse.Namespace) -> int:
     if options.json:
         emit([{"check": name, "ok": ok, "detail": detail} for name, ok, detail in checks])
     else:
-        table("gatebook doctor", ["", "check", "detail"],
-              [("ok" if ok else "WRONG", name, detail) for name, ok, detail in checks])
+        table(
+            "gatebook doctor",
+            ["", "check", "detail"],
+            [("ok" if ok else "WRONG", name, detail) for name, ok, detail in checks],
+        )
     return 0 if all(ok for _, ok, _ in checks) else 1
 
 
 def _entry(settings: Settings, name: str, host: str, transport: str) -> dict[str, object]:
     if transport == "stdio":
         command = server_command(name)
-        entry: dict[str, object] = {"command": command[0], "args": list(command[1:]),
-                                    "env": {"GATEBOOK_HOME": str(settings.home.absolute())}}
+        entry: dict[str, object] = {
+            "command": command[0],
+            "args": list(command[1:]),
+            "env": {"GATEBOOK_HOME": str(settings.home.absolute())},
+        }
         return {"type": "stdio", **entry} if host == "claude-code" else entry
     path = "mcp" if transport == "http" else "sse"
     # The token stays out of the printed text; the host reads it from its environment.
@@ -80,11 +86,13 @@ def _checks() -> list[tuple[str, bool, str]]:
     checks.append(_database_check(settings))
     checks.append(_policy_check(settings))
     checks.append(_private_check(settings.home))
-    checks.append((
-        "agents on this machine",
-        True,
-        "an agent with a shell under your user can do what you can, deciding included; use a user of its own for it",
-    ))
+    checks.append(
+        (
+            "agents on this machine",
+            True,
+            "an agent with a shell under your user can do what you can, deciding included; use a user of its own for it",
+        )
+    )
     return checks
 
 

@@ -110,10 +110,20 @@ def _run(settings: Settings, order: Order, *, agent: str, quiet: bool) -> Report
 
 
 async def _night(
-    parameters: Mapping[str, StdioServerParameters], order: Order, settings: Settings, quiet: bool  # noqa: FBT001
+    parameters: Mapping[str, StdioServerParameters],
+    order: Order,
+    settings: Settings,
+    quiet: bool,  # noqa: FBT001
 ) -> Report:
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[ref]}"),
-                   console=Console(stderr=True), disable=quiet, transient=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[ref]}"),
+        console=Console(stderr=True),
+        disable=quiet,
+        transient=True,
+    )
     with bar:
         task = bar.add_task("starting the servers" if not quiet else "", total=None, ref="")
 
@@ -202,17 +212,28 @@ def _print_waiting(settings: Settings, home: Path) -> None:
         f"{len(waiting)} things wait for you (the first ten)",
         ["id", "fingerprint", "what", "ticket", "why"],
         [
-            (request.approval_id, request.shown, "release the hold" if request.kind == "hold" else request.tool,
-             request.target, ", ".join(request.rules))
+            (
+                request.approval_id,
+                request.shown,
+                "release the hold" if request.kind == "hold" else request.tool,
+                request.target,
+                ", ".join(request.rules),
+            )
             for request in sorted(waiting, key=lambda request: request.kind, reverse=False)[:10]
         ],
     )
     if waiting:
         first = next((request for request in waiting if request.kind == "effect"), waiting[0])
         say(f"Read one:  GATEBOOK_HOME={home} gatebook approvals show {first.approval_id}")
-        say(f"Decide it: GATEBOOK_HOME={home} gatebook approvals approve {first.approval_id} --fingerprint {first.shown}")
+        say(
+            f"Decide it: GATEBOOK_HOME={home} gatebook approvals approve {first.approval_id} --fingerprint {first.shown}"
+        )
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--agent", choices=["reference", "claude"], default="reference",
-                        help="who drives: the reference agent, or headless Claude Code")
+    parser.add_argument(
+        "--agent",
+        choices=["reference", "claude"],
+        default="reference",
+        help="who drives: the reference agent, or headless Claude Code",
+    )

@@ -64,7 +64,7 @@ def valid_value(value: str) -> str:
         TooLargeError: If it has more than 100 KiB in UTF-8.
         InvalidArgumentsError: If it has U+0000 or half a surrogate pair, which not every database can hold.
     """
-    if len(_utf8(value, "the value")) > MAX_VALUE_BYTES:
+    if len(_utf8(value)) > MAX_VALUE_BYTES:
         raise TooLargeError("the value is larger than 100 KiB.", next_step="Split it into several notes.")
     return value
 
@@ -83,10 +83,12 @@ def valid_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _utf8(text: str, name: str) -> bytes:
+def _utf8(text: str) -> bytes:
     try:
         if "\0" not in text:
             return text.encode()
     except UnicodeEncodeError:
         pass
-    raise InvalidArgumentsError(f"{name} is not plain Unicode text.", next_step="Leave U+0000 and lone surrogates out.")
+    raise InvalidArgumentsError(
+        "the value is not plain Unicode text.", next_step="Leave U+0000 and lone surrogates out."
+    )

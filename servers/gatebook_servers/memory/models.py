@@ -93,10 +93,10 @@ class NoteView(Value):
 
     key: str
     version: int
-    tags: Tags | None = Field(description="Null when a version was asked for: only the current tags are kept.")
+    tags: Tags | None = Field(description="Null for a version that was asked for: a note's tags have no history.")
     actor: str
     run_id: str
-    updated_at: datetime
+    written_at: datetime
     text: str = ""
     next_offset: int | None = Field(default=None, description="Set when the text goes on: pass it with this version.")
 
@@ -134,18 +134,20 @@ def fitting(items: Sequence[V], *, room: int) -> list[V]:
     return shown
 
 
-def page(head: NoteView, value: str, *, offset: int) -> NoteView:
-    """Return `head` with as much of the value from `offset` on as fits into one answer.
-
-    Args:
-        head: The view without a text.
-        value: The whole value.
-        offset: Where the page begins, in characters.
-    """
-    room = PAGE_CHARS - len(head.model_dump_json()) - len(str(len(value)))
-    text = _beginning(value[offset : offset + room], room)
+def page(note: Note | Version, *, offset: int) -> NoteView:
+    """Return a note with as much of its text from `offset` on, in characters, as fits into one answer."""
+    head = NoteView(
+        key=note.key,
+        version=note.version,
+        tags=note.tags if isinstance(note, Note) else None,
+        actor=note.actor,
+        run_id=note.run_id,
+        written_at=note.updated_at if isinstance(note, Note) else note.created_at,
+    )
+    room = PAGE_CHARS - len(head.model_dump_json()) - len(str(len(note.value)))
+    text = _beginning(note.value[offset : offset + room], room)
     end = offset + len(text)
-    return head.model_copy(update={"text": text, "next_offset": end if end < len(value) else None})
+    return head.model_copy(update={"text": text, "next_offset": end if end < len(note.value) else None})
 
 
 def _beginning(text: str, room: int) -> str:

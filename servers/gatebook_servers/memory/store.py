@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gatebook.database.port import Transaction
 from gatebook.errors import ConflictError, InvalidArgumentsError, NotFoundError
@@ -11,6 +12,15 @@ from gatebook_servers.memory.models import Change, Entry, Note, Operation, Versi
 
 _NOTE = ", ".join(Note.model_fields)
 _VERSION = ", ".join(Version.model_fields)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    key: str
+    value: str
+    tags: tuple[str, ...]
+    actor: str
+    run_id: str
 
 
 class Notes:
@@ -46,8 +56,8 @@ class Notes:
             TooLargeError: If the value is larger than 100 KiB.
         """
         known = self._expected(key, actor=actor, version=expected_version)
-        note = self._draft(known, key, value=valid_value(value), tags=valid_tags(tags), actor=actor, run_id=run_id)
-        return self._write(known, note, "put")
+        draft = _Draft(key, valid_value(value), valid_tags(tags), actor=actor, run_id=run_id)
+        return self._write(known, draft, "put")
 
     def restore(
         self,
@@ -74,11 +84,10 @@ class Notes:
             GatebookError: Whatever refuses a put.
         """
         known = self._expected(key, actor=actor, version=expected_version)
-        value = self.version(key, from_version).value
+        older = self.version(key, from_version)
         kept = known.tags if known else ()
-        chosen = kept if tags is None else valid_tags(tags)
-        note = self._draft(known, key, value=value, tags=chosen, actor=actor, run_id=run_id)
-        return self._write(known, note, "restore")
+        draft = _Draft(key, older.value, kept if tags is None else valid_tags(tags), actor=actor, run_id=run_id)
+        return self._write(known, draft, "restore")
 
     def delete(self, key: str, *, actor: str, run_id: str = "", expected_version: int | None = None) -> Written:
         """Delete a note; its history stays.
@@ -91,8 +100,7 @@ class Notes:
         known = self._expected(key, actor=actor, version=expected_version)
         if known is None or known.deleted:
             raise _no_note()
-        note = self._draft(known, key, value="", tags=known.tags, actor=actor, run_id=run_id, deleted=True)
-        return self._write(known, note, "delete")
+        return self._write(known, _Draft(key, "", known.tags, actor=actor, run_id=run_id), "delete")
 
     def get(self, key: str) -> Note:
         """Return a note as it is now.
@@ -100,10 +108,10 @@ class Notes:
         Raises:
             NotFoundError: If there is none, or it is deleted.
         """
-        known = self._find(valid_key(key))
-        if known is None or known.deleted:
+        note = self._live(valid_key(key))
+        if note is None:
             raise _no_note()
-        return known
+        return note
 
     def version(self, key: str, number: int) -> Version:
         """Return what a note, or a deleted note, held at a version.
@@ -164,90 +172,72 @@ class Notes:
             )
         return known
 
-    def _draft(
-        self,
-        known: Note | None,
-        key: str,
-        *,
-        value: str,
-        tags: tuple[str, ...],
-        actor: str,
-        run_id: str,
-        deleted: bool = False,
-    ) -> Note:
-        return Note.model_validate(
-            {
-                "key": key,
-                "value": value,
-                "tags": tags,
-                "version": known.version + 1 if known else 1,
-                "deleted": deleted,
-                "actor": actor,
-                "run_id": run_id,
-                "updated_at": self._tx.now,
-            }
-        )
-
-    def _write(self, known: Note | None, note: Note, operation: Operation) -> Written:
+    def _write(self, known: Note | None, draft: _Draft, operation: Operation) -> Written:
         live = known if known and not known.deleted else None
-        if live and (live.value, live.tags, live.deleted) == (note.value, note.tags, note.deleted):
+        if live and operation != "delete" and (live.value, live.tags) == (draft.value, draft.tags):
             return Written(key=live.key, version=live.version, changed=False)
         if live is None:
-            self._require_place(note.key)
-        self._save(note, new=known is None)
+            self._require_place(draft.key)
+        version = known.version + 1 if known else 1
+        self._save(draft, version=version, deleted=operation == "delete")
         self._tx.execute(
             """INSERT INTO memory_versions (key, version, operation, value, sha256, actor, run_id, created_at)
                VALUES (:key, :version, :operation, :value, :sha256, :actor, :run_id, :now)""",
-            key=note.key,
-            version=note.version,
+            key=draft.key,
+            version=version,
             operation=operation,
-            value=note.value,
-            sha256=text_digest(note.value),
-            actor=note.actor,
-            run_id=note.run_id,
+            value=draft.value,
+            sha256=text_digest(draft.value),
+            actor=draft.actor,
+            run_id=draft.run_id,
             now=self._tx.now,
         )
-        return Written(key=note.key, version=note.version, changed=True)
+        return Written(key=draft.key, version=version, changed=True)
 
-    def _save(self, note: Note, *, new: bool) -> None:
-        statement = _INSERT if new else _UPDATE
-        if not new:
-            # The index drops the old words when a note is marked deleted and takes the new ones when it is live again.
-            # In one statement the order of the two triggers, and with it the index, would be left to the database.
-            self._tx.execute("UPDATE memory_items SET deleted = 1 WHERE key = :key", key=note.key)
+    def _save(self, draft: _Draft, *, version: int, deleted: bool) -> None:
+        # The index drops a note's old words when it is marked deleted and takes the new ones when it is live again; in
+        # one statement the order of the two triggers, and with it the index, would be left to the database.
+        self._tx.execute("UPDATE memory_items SET deleted = 1 WHERE key = :key AND deleted = 0", key=draft.key)
         self._tx.execute(
-            statement,
-            key=note.key,
-            value=note.value,
-            tags=json.dumps(note.tags, ensure_ascii=False),
-            version=note.version,
-            sha256=text_digest(note.value),
-            deleted=int(note.deleted),
-            actor=note.actor,
-            run_id=note.run_id,
+            """INSERT INTO memory_items
+                 (key, value, tags, version, sha256, deleted, actor, run_id, created_at, updated_at)
+               VALUES (:key, :value, :tags, :version, :sha256, :deleted, :actor, :run_id, :now, :now)
+               ON CONFLICT (key) DO UPDATE SET value = :value, tags = :tags, version = :version, sha256 = :sha256,
+                 deleted = :deleted, actor = :actor, run_id = :run_id, updated_at = :now""",
+            key=draft.key,
+            value=draft.value,
+            tags=json.dumps(draft.tags, ensure_ascii=False),
+            version=version,
+            sha256=text_digest(draft.value),
+            deleted=int(deleted),
+            actor=draft.actor,
+            run_id=draft.run_id,
             now=self._tx.now,
         )
 
     def _require_place(self, key: str) -> None:
-        """Refuse a key that would make a note a folder, or a folder a note: paths could not tell them apart."""
-        if any(self._first(folder, f"{folder}!") for folder in folders(key)):
+        """Refuse a key that would be a note and a folder at once: as paths the two could not be told apart."""
+        if any(self._live(folder) for folder in folders(key)):
             raise InvalidArgumentsError(
                 "a part of the key is itself a note; a key is a note or a folder.", next_step="Choose another key."
             )
-        if self._first(f"{key}/", end_of(f"{key}/")):
+        if self.select(prefix=f"{key}/", limit=1):
             raise InvalidArgumentsError(
                 "there are notes below this key; a key is a note or a folder.",
                 next_step="Choose another key, such as one below it.",
             )
 
-    def _first(self, start: str, end: str) -> bool:
-        row = self._tx.one(
-            "SELECT 1 AS found FROM memory_items WHERE deleted = 0 AND key >= :start AND key < :end LIMIT 1",
-            start=start,
-            end=end,
-        )
-        return row is not None
+    def _live(self, key: str) -> Note | None:
+        known = self._find(key)
+        return known if known and not known.deleted else None
 
     def _find(self, key: str) -> Note | None:
         row = self._tx.one(f"SELECT {_NOTE} FROM memory_items WHERE key = :key", key=key)  # noqa: S608 - constants
         return Note.model_validate(dict(row)) if row else None
+
+
+def _no_note() -> NotFoundError:
+    return NotFoundError(
+        "no note has this key.",
+        next_step="Call memory_list or memory_search; a deleted note still has its memory_history.",
+    )

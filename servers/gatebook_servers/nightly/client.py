@@ -1,12 +1,14 @@
 """The five servers as this agent calls them: one connection each, refusals as exceptions, patience where it helps."""
 
 import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TextIO, cast
 
 import anyio
+from anyio.abc import TaskStatus
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from pydantic import JsonValue
@@ -68,26 +70,40 @@ class Servers:
 
 
 @asynccontextmanager
-async def connected(
-    servers: Mapping[str, StdioServerParameters], *, logs: Path | None
-) -> AsyncGenerator[Servers]:
-    """Start the servers over stdio and connect to them.
+async def connected(servers: Mapping[str, StdioServerParameters], *, logs: Path | None) -> AsyncGenerator[Servers]:
+    """Start the servers over stdio, all at once, and connect to them.
 
     Args:
         servers: How to start each.
         logs: Directory for what they write to stderr; None leaves it on ours.
     """
-    async with AsyncExitStack() as stack:
-        clients: dict[str, Client] = {}
-        tools: dict[str, str] = {}
-        for name, parameters in servers.items():
-            errors = stack.enter_context(_log(logs, name)) if logs else sys.stderr
-            clients[name] = await stack.enter_async_context(Client(stdio_client(parameters, errlog=errors)))
-            for tool in (await clients[name].list_tools()).tools:
-                tools[tool.name] = name
-        yield Servers(clients, tools)
+    clients: dict[str, Client] = {}
+    tools: dict[str, str] = {}
+    stop = anyio.Event()
+
+    async def hold_open(name: str, *, task_status: TaskStatus[None]) -> None:
+        with _log(logs, name) as errors:
+            async with Client(stdio_client(servers[name], errlog=errors)) as client:
+                clients[name] = client
+                tools.update({tool.name: name for tool in (await client.list_tools()).tools})
+                task_status.started()
+                await stop.wait()
+
+    async with anyio.create_task_group() as opening:
+        async with anyio.create_task_group() as starting:
+            for name in servers:
+                starting.start_soon(opening.start, partial(hold_open, name))
+        try:
+            yield Servers(clients, tools)
+        finally:
+            stop.set()
 
 
-def _log(directory: Path, name: str):  # noqa: ANN202 - a text file
+@contextmanager
+def _log(directory: Path | None, name: str) -> Generator[TextIO]:
+    if directory is None:
+        yield sys.stderr
+        return
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return (directory / f"{name}.log").open("a", encoding="utf-8")
+    with (directory / f"{name}.log").open("a", encoding="utf-8") as file:
+        yield file

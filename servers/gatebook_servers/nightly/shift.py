@@ -4,6 +4,7 @@ Every call can be repeated: what was done already is answered from the record. S
 the last checkpoint, and none of them has a second effect.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import count
@@ -18,6 +19,7 @@ from gatebook_servers.nightly.state import CATEGORIES, Category, Counted, Item, 
 
 GOAL = "the night shift over the tickets of the window"
 PAGE = 25
+MOST_WAITED = 50
 PREVIEW_CHARS = 900
 LOOK_BACK = timedelta(hours=24)
 """How long before the window a person's release, denial or an expiry is still taken over from."""
@@ -99,9 +101,9 @@ class NightShift:
         """Read the templates, and see what people did since the last night."""
         if not self._night.templates:
             listed = await self._call("memory_list", {"prefix": PREFIX, "limit": 50})
-            for note in cast("list[Answer]", listed["items"]):
+            for note in cast("list[Answer]", listed["notes"]):
                 key = str(note["key"])
-                self._night.templates[key] = str((await self._call("memory_get", {"key": key}))["value"])
+                self._night.templates[key] = str((await self._call("memory_get", {"key": key}))["text"])
         if self._night.taken_over is None:
             await self._take_over()
 
@@ -109,8 +111,9 @@ class NightShift:
         """Put on the list what a person released, and what expired or was voided, since the last night."""
         refs: list[str] = []
         for state in ("approved", "expired", "lapsed", "cancelled"):
-            page = await self._servers.call("list_approvals", {"state": state, "changed_since": self._look_back(),
-                                                               "limit": 50})
+            page = await self._servers.call(
+                "list_approvals", {"state": state, "changed_since": self._look_back(), "limit": 50}
+            )
             for request in cast("list[Answer]", page["approvals"]):
                 wanted = request["kind"] == "hold" if state == "approved" else request["kind"] == "effect"
                 if wanted and str(request["target"]) not in refs:
@@ -217,10 +220,12 @@ class NightShift:
             return
         try:
             await self._call("send_reply", {"draft_id": item.draft_id, "visibility": "public"})
+            item.sent = True
         except RefusedError as refusal:
             # What waits for a person is done without us; a denial is an answer, too.
             if refusal.code not in WAITS_FOR_A_PERSON | {"approval_denied"}:
                 raise
+            item.approval_id = str(refusal.details.get("approval_id", ""))
             item.problem = "" if refusal.code == "approval_required" else refusal.code
 
     async def _end(self, status: str) -> Report:
@@ -228,8 +233,9 @@ class NightShift:
         key = f"tickets/{self._order.day}"
         report = await self._report(status, key)
         try:
-            await self._servers.call("memory_put", {"key": key, "value": summary_of(report, self._night),
-                                                    "run_id": self._run_id})
+            await self._servers.call(
+                "memory_put", {"key": key, "value": summary_of(report, self._night), "run_id": self._run_id}
+            )
         except RefusedError as refusal:
             if refusal.code not in BUDGETS:
                 raise
@@ -241,7 +247,7 @@ class NightShift:
 
     async def _report(self, status: str, summary_key: str) -> Report:
         run = await self._servers.call("get_run", {"run_id": self._run_id})
-        counts = cast("dict[str, int]", run["approvals"])
+        states = await self._request_states()
         items = self._night.items
         tokens = [run["input_tokens"], run["output_tokens"]]
         return Report(
@@ -257,10 +263,10 @@ class NightShift:
             remaining=len(self._night.waiting()),
             taken_over=self._night.taken_over or 0,
             approvals=Counted(
-                pending=counts.get("pending", 0),
-                approved=counts.get("approved", 0) + counts.get("claimed", 0),
-                denied=counts.get("denied", 0),
-                executed=counts.get("used", 0),
+                pending=states["pending"],
+                approved=states["approved"] + states["claimed"],
+                denied=states["denied"],
+                executed=states["used"] + sum(item.sent for item in items),
             ),
             steps=cast("int", run["steps"]),
             retries=cast("int", run["retries"]),
@@ -270,6 +276,16 @@ class NightShift:
             tokens=sum(cast("list[int]", tokens)) if None not in tokens else None,
             duration_s=0.0,
         )
+
+    async def _request_states(self) -> Counter[str]:
+        """Count the states of what this night's drafts asked for; people may have decided some already."""
+        asked = [item.approval_id for item in self._night.items if item.approval_id]
+        states: Counter[str] = Counter()
+        for start in range(0, len(asked), MOST_WAITED):
+            ids = cast("list[JsonValue]", asked[start : start + MOST_WAITED])
+            page = await self._servers.call("wait_for_approvals", {"approval_ids": ids, "timeout_s": 0})
+            states.update(str(request["state"]) for request in cast("list[Answer]", page["approvals"]))
+        return states
 
     async def _call(self, tool: str, arguments: Mapping[str, JsonValue]) -> Answer:
         """Call a tool as a step of the run, and save a checkpoint when it is time."""
@@ -310,8 +326,8 @@ def summary_of(report: Report, night: Night) -> str:
     lines = [
         f"# Night shift {_plain(report.window.since)} to {_plain(report.window.until)}",
         "",
-        f"Status: {report.status}. {report.tickets} tickets, {report.drafts} drafts, {report.held} held, "
-        f"{report.failed} failed, {report.remaining} left.",
+        (f"Status: {report.status}. {report.tickets} tickets, {report.drafts} drafts, {report.held} held, "
+        f"{report.failed} failed, {report.remaining} left."),
         "Categories: " + ", ".join(f"{name} {count}" for name, count in report.by_category.items()) + ".",
         f"Waiting for approval: {report.approvals.pending}.",
         "",

@@ -39,6 +39,8 @@ class Item(BaseModel):
     category: Category | None = None
     tagged: bool = False
     draft_id: str = ""
+    approval_id: str = ""
+    sent: bool = False
     stage: Stage = "waiting"
     problem: str = ""
 

@@ -28,6 +28,7 @@ from gatebook_servers.runs.models import (
     run_fields,
     run_state,
 )
+from gatebook_servers.runs.prompts import night_shift
 
 tools = Toolset(
     "runs",
@@ -35,6 +36,7 @@ tools = Toolset(
     "start_run with the same key, then resume_run.",
     steps=False,
 )
+tools.prompt(night_shift)
 
 RunId = Annotated[str, Field(description="The run_id as start_run or resume_run returned it.", max_length=60)]
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -44,8 +46,9 @@ Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 async def start_run(
     runtime: Runtime,
     caller: Caller,
-    key: Annotated[str, Field(description="Name of this work, unique for ever: nightly/2026-11-22.", min_length=1,
-                              max_length=200)],
+    key: Annotated[
+        str, Field(description="Name of this work, unique for ever: nightly/2026-11-22.", min_length=1, max_length=200)
+    ],
     goal: Annotated[str, Field(description="One sentence.", max_length=500)] = "",
     max_steps: Annotated[int, Field(description="Steps the run may take.", ge=1, le=100_000)] = 200,
     max_tokens: Annotated[int | None, Field(description="Daily token budget.", ge=1)] = None,
@@ -67,8 +70,15 @@ async def start_run(
         budgets = Budgets(tx, tenant=settings.tenant, principal=caller.principal, day=day)
         budgets.count("runs", limit=settings.max_runs_per_day)
         steps = min(max_steps, settings.max_steps_per_run)
-        created = runs.create(tenant=settings.tenant, principal=caller.principal, key=key, goal=goal, max_steps=steps,
-                              max_tokens=max_tokens, max_usd=max_usd)
+        created = runs.create(
+            tenant=settings.tenant,
+            principal=caller.principal,
+            key=key,
+            goal=goal,
+            max_steps=steps,
+            max_tokens=max_tokens,
+            max_usd=max_usd,
+        )
         return created, False
 
     run, resumed = await runtime.transact(start, keep_on_refusal=True)
@@ -90,9 +100,7 @@ async def checkpoint(
         return run, Checkpoints(tx).save(run.run_id, seq=seq, step=run.steps, state=text)
 
     run, saved = await runtime.transact(save)
-    return SavedCheckpoint(
-        run_id=run.handle, seq=seq, saved=saved, steps_remaining=max(0, run.step_limit - run.steps)
-    )
+    return SavedCheckpoint(run_id=run.handle, seq=seq, saved=saved, steps_remaining=max(0, run.step_limit - run.steps))
 
 
 @tools.stages(graceful=True)
@@ -135,8 +143,9 @@ async def record_usage(
     runtime: Runtime,
     caller: Caller,
     run_id: RunId,
-    source_id: Annotated[str, Field(description="Id of this report; reported twice it counts once.", min_length=1,
-                                    max_length=200)],
+    source_id: Annotated[
+        str, Field(description="Id of this report; reported twice it counts once.", min_length=1, max_length=200)
+    ],
     input_tokens: Tokens,
     output_tokens: Tokens,
     usd: Annotated[float | None, Field(description="Cost in US dollars, if known.", ge=0)] = None,

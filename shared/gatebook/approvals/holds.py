@@ -53,8 +53,10 @@ def hold(
     for state in ("denied", "pending"):
         for candidate in known:
             if candidate.state == state and waiting.keys() & _hashes(candidate):
-                return candidate if state == "denied" or waiting.keys() <= _hashes(candidate) else _ask(
-                    approvals, request, waiting
+                return (
+                    candidate
+                    if state == "denied" or waiting.keys() <= _hashes(candidate)
+                    else _ask(approvals, request, waiting)
                 )
     return _ask(approvals, request, waiting)
 
@@ -90,9 +92,7 @@ def refusal(waiting: Approval) -> HeldError | ApprovalDeniedError:
     )
 
 
-def _ask(
-    approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Passage, tuple[str, ...]]]
-) -> Approval:
+def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Passage, tuple[str, ...]]]) -> Approval:
     passages: list[JsonValue] = [
         {"where": passage.where, "sha256": sha, "chars": len(passage.text), "text": passage.text[:SHOWN_CHARS]}
         for sha, (passage, _) in sorted(waiting.items())

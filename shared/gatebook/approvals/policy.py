@@ -103,7 +103,11 @@ class Policy:
         """Judge a call to the tool `name` (`server.tool`) on what the server itself found out."""
         said = [
             *self._lists(name),
-            *((Outcome[rule.then.outcome.upper()], rule.id) for rule in self._file.rule if self._matches(rule, name, facts)),
+            *(
+                (Outcome[rule.then.outcome.upper()], rule.id)
+                for rule in self._file.rule
+                if self._matches(rule, name, facts)
+            ),
         ]
         if not any(outcome is Outcome.ALLOW for outcome, _ in said):
             said.append(self._unnamed(reach, facts))

@@ -281,9 +281,7 @@ class Approvals:
             )
         return request
 
-    def _decide(
-        self, request: Approval, *, verdict: str, person: str, channel: str, shown: str, reason: str
-    ) -> None:
+    def _decide(self, request: Approval, *, verdict: str, person: str, channel: str, shown: str, reason: str) -> None:
         self._tx.execute(
             """INSERT INTO decisions (approval_id, person, verdict, reason, channel, shown, decided_at)
                VALUES (:id, :person, :verdict, :reason, :channel, :shown, :now)""",

@@ -127,9 +127,7 @@ def _translated() -> Generator[None]:
     try:
         yield
     except apsw.BusyError as error:
-        raise StoreBusyError(
-            "the database is busy.", next_step="Repeat the same call.", retry_after_s=1.0
-        ) from error
+        raise StoreBusyError("the database is busy.", next_step="Repeat the same call.", retry_after_s=1.0) from error
     except apsw.FullError as error:
         raise StorageFullError(
             "there is no room left on the disk; nothing was written.", next_step="Free space, then repeat the call."

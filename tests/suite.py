@@ -1,4 +1,4 @@
-"""The suite as tests drive it: a real client before the real servers, a database of its own, a clock that tests move."""
+"""The suite as tests drive it: a real client, the real servers, a database of its own, a clock that tests move."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -28,7 +28,7 @@ from gatebook.gate import Gate, Recalled, Replay
 from gatebook.injection import Caller, Progress, Scope, no_progress
 from gatebook.ledger.budgets import Budgets, Limits
 from gatebook.ledger.runs import Runs
-from gatebook.performing import act_and_complete, run_with_deadline
+from gatebook.performing import Performance, size_of
 from gatebook.reach import Reach
 from gatebook.retry import counting_attempts
 from gatebook.runtime import Runtime
@@ -85,7 +85,7 @@ class Guard(Extension):
         record = CallRecord(server=spec.server if spec else "", tool=spec.name if spec else "unknown")
         principal = _principal() or self.runtime.settings.principal
         try:
-            with counting_attempts() as retries:
+            with counting_attempts(record.retries):
                 return await self._answer(spec, params, ctx, record=record, principal=principal)
         except GatebookError as error:
             record.error, record.outcome = error.code, record.outcome or "refused"
@@ -94,9 +94,8 @@ class Guard(Extension):
             # The outermost handler: a defect is logged here and reaches no model.
             logger.exception("a tool failed")
             record.error = record.outcome = "defect"
-            return _Defect().as_result()
+            return _DefectError().as_result()
         finally:
-            record.attempts = 1 + sum(retries)
             record.emit()
 
     def within_ceiling(self, spec: ToolSpec) -> bool:
@@ -119,9 +118,9 @@ class Guard(Extension):
             call.record.outcome = "replayed"
             return call.spec.as_replay(recalled.result, self.runtime.settings.mode)
         effect, step = await self._claimed(call, gate, recalled)
-        return await act_and_complete(
-            self.runtime, call.spec, replace(call.scope, effect=effect), call.arguments, step=step, record=call.record
-        )
+        call.record.step = step
+        scope = replace(call.scope, effect=effect)
+        return await Performance(call.spec, scope, call.arguments, step, call.record).effect()
 
     async def execute_approved(self, approval: Approval) -> CallToolResult:
         """Perform what a person approved, exempt from run state and run budgets, from nothing else.
@@ -135,14 +134,13 @@ class Guard(Extension):
         record = CallRecord(server=spec.server, tool=spec.name, run_id=approval.run_id)
         scope = Scope(self.runtime, Caller(approval.principal, approval.run_id), self)
         try:
-            with counting_attempts() as retries:
+            with counting_attempts(record.retries):
                 arguments = spec.validate(approval.arguments)
                 return await self.perform(Call(spec, scope, arguments, record, approval=approval))
         except GatebookError as error:
             record.error, record.outcome = error.code, "refused"
             raise
         finally:
-            record.attempts = 1 + sum(retries)
             record.emit()
 
     async def ask(self, tool: str, arguments: Mapping[str, object], *, caller: Caller, reason: str) -> Approval:
@@ -183,7 +181,7 @@ class Guard(Extension):
         scope = Scope(self.runtime, Caller(principal, run_id), self, progress=_progress(ctx))
         result = await self.perform(Call(spec, scope, spec.validate(raw), record))
         record.outcome = record.outcome or "executed"
-        record.output_size = sum(len(getattr(block, "text", "")) for block in result.content)
+        record.output_size = size_of(result)
         return result
 
     def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
@@ -213,9 +211,7 @@ class Guard(Extension):
 
         number = await self.runtime.transact(accept, keep_on_refusal=True)
         call.record.step = number
-        return await run_with_deadline(
-            self.runtime, call.spec, call.scope, call.arguments, step=number, record=call.record
-        )
+        return await Performance(call.spec, call.scope, call.arguments, number, call.record).read_or_stage()
 
     async def _claimed(self, call: Call, gate: Gate, recalled: Recalled) -> tuple[Effect, int]:
         if recalled.effect is not None:
@@ -279,7 +275,7 @@ class Guard(Extension):
         return error.as_result()
 
 
-class _Defect(GatebookError):
+class _DefectError(GatebookError):
     code = "internal"
 
     def __init__(self) -> None:

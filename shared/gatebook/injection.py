@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol, cast, get_args, get_origin
+from typing import Annotated, Protocol, get_args, get_origin
 
 from gatebook.approvals.models import Approval
 from gatebook.effects import Effect
@@ -64,6 +64,9 @@ class Scope:
     progress: Progress = field(default=no_progress)
 
 
+_KINDS: tuple[type, ...] = (Broker, Caller, Effect, Progress, Runtime)
+
+
 @dataclass(frozen=True)
 class Injected:
     """A function with the parameters that are filled in for it told apart from its arguments."""
@@ -84,8 +87,8 @@ class Injected:
             port = _port(annotation)
             if port:
                 ports[name] = port.opener
-            elif annotation in (Broker, Caller, Effect, Progress, Runtime):
-                kinds[name] = cast("type", annotation)
+            elif isinstance(annotation, type) and annotation in _KINDS:
+                kinds[name] = annotation
             else:
                 arguments.append(name)
         return cls(function, ports, kinds, tuple(arguments))

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import anyio
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent
 
 from gatebook.approvals.models import ApprovalState
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.effects import Effect, Effects, EffectState
+from gatebook.effects import Effects, EffectState
 from gatebook.errors import (
     ConflictError,
     GatebookError,
@@ -26,149 +27,166 @@ from gatebook.telemetry import CallRecord
 from gatebook.toolspec import ToolSpec
 
 
-async def run_with_deadline(
-    runtime: Runtime, spec: ToolSpec, scope: Scope, arguments: Mapping[str, object], *, step: int, record: CallRecord
-) -> CallToolResult:
-    """Run a read or a stage within the call's deadline and record its step.
+@dataclass(frozen=True)
+class Ending:
+    """How an effect ended: its state, what becomes of the grant it used, and the record."""
 
-    Raises:
-        UpstreamUnavailableError: If the deadline passes first.
-        GatebookError: Whatever the tool raises.
+    state: EffectState
+    grant: ApprovalState
+    reason: str = ""
+    result: str = ""
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class Performance:
+    """One accepted call that is being performed.
+
+    Args:
+        spec: The tool.
+        scope: What it may reach; holds the claimed effect of a write or send.
+        arguments: The validated arguments.
+        step: The number of its step, 0 for none.
+        record: What telemetry and the ledger say of it.
     """
-    status: StepStatus = "failed"
-    error = "cancelled"
-    try:
-        with anyio.fail_after(_deadline(runtime, spec)):
-            value = await spec.function.call(scope, arguments)
-        result = spec.as_result(value, runtime.settings.mode)
-        status, error = "done", ""
-    except TimeoutError:
-        error = UpstreamUnavailableError.code
-        raise _too_slow() from None
-    except GatebookError as refusal:
-        error = refusal.code
-        raise
-    else:
-        return result
-    finally:
-        if step:
-            with anyio.CancelScope(shield=True):
-                await runtime.transact(
-                    lambda tx: Runs(tx).complete(
-                        record.run_id,
-                        step,
-                        status=status,
-                        attempts=record.attempts,
-                        error=error,
-                        output_size=record.output_size,
-                    )
-                )
 
+    spec: ToolSpec
+    scope: Scope
+    arguments: Mapping[str, object]
+    step: int
+    record: CallRecord
 
-async def act_and_complete(
-    runtime: Runtime, spec: ToolSpec, scope: Scope, arguments: Mapping[str, object], *, step: int, record: CallRecord
-) -> CallToolResult:
-    """Perform a claimed effect and record its result, shielded from the client's cancellation.
+    @property
+    def _runtime(self) -> Runtime:
+        return self.scope.runtime
 
-    Raises:
-        InProgressError: If the outcome is not known yet; a later call finds it out.
-        OutcomeUnknownError: If nobody can tell whether it happened.
-        GatebookError: If it surely did not happen; the claim is given back then.
-    """
-    assert scope.effect is not None
-    record.step = step
-    with anyio.CancelScope(shield=True):
+    async def read_or_stage(self) -> CallToolResult:
+        """Run a tool that reaches nothing outside, within the call's deadline.
+
+        Raises:
+            UpstreamUnavailableError: If the deadline passes first.
+            GatebookError: Whatever the tool raises.
+        """
+        status: StepStatus = "failed"
+        error, size = "cancelled", 0
         try:
-            with anyio.fail_after(runtime.settings.call_s):
-                outcome, value = await _act(spec, scope, arguments)
-        except (TimeoutError, AmbiguousError):
-            # The request may still land. The claim stays; after its lease and the settle time it is looked up.
-            record.outcome = "in_doubt"
-            raise _undecided(runtime) from None
-        except OutcomeUnknownError as error:
-            await _settle(
-                runtime, scope.effect, "in_doubt", grant="in_doubt", reason=error.code, step=step, record=record
+            with anyio.fail_after(max(self._runtime.settings.call_s, self.spec.longest_s)):
+                value = await self.spec.function.call(self.scope, self.arguments)
+            result = self.spec.as_result(value, self._runtime.settings.mode)
+            status, error, size = "done", "", size_of(result)
+        except TimeoutError:
+            error = UpstreamUnavailableError.code
+            raise UpstreamUnavailableError(
+                "the call took too long.", next_step="Ask for less, or go on with other work."
+            ) from None
+        except GatebookError as refusal:
+            error = refusal.code
+            raise
+        else:
+            return result
+        finally:
+            if self.step:
+                with anyio.CancelScope(shield=True):
+                    await self._runtime.transact(lambda tx: self._end_step(tx, status, error=error, size=size))
+
+    async def effect(self) -> CallToolResult:
+        """Perform the claimed effect and record its result, shielded from the client's cancellation.
+
+        Raises:
+            InProgressError: If the outcome is not known yet; a later call finds it out.
+            OutcomeUnknownError: If nobody can tell whether it happened.
+            GatebookError: If it surely did not happen; the claim is given back then.
+        """
+        with anyio.CancelScope(shield=True) as scope:
+            try:
+                with anyio.fail_after(self._runtime.settings.call_s):
+                    outcome, value = await self._act()
+            except (TimeoutError, AmbiguousError):
+                # The request may still land. The claim stays; after its lease and the settle time it is looked up.
+                self.record.outcome = "in_doubt"
+                raise self._undecided() from None
+            except OutcomeUnknownError as error:
+                await self._settle(Ending("in_doubt", grant="in_doubt", reason=error.code))
+                raise
+            except GatebookError as error:
+                await self._settle(_given_back(error))
+                raise
+            result = self.spec.as_result(value, self._runtime.settings.mode)
+            self.record.outcome = outcome
+            await self._settle(
+                Ending("done", grant="used", result=json.dumps(result.structured_content), outcome=outcome)
             )
+            return result
+        raise AssertionError(f"a shielded scope was cancelled: {scope}")
+
+    async def _act(self) -> tuple[str, object]:
+        assert self.scope.effect is not None
+        if self.scope.effect.takeover:
+            found = await self._look_up()
+            if found is not None:
+                return "reconciled", found
+        try:
+            return "executed", await self.spec.function.call(self.scope, self.arguments)
+        except AmbiguousError:
+            found = await self._look_up()
+            if found is None:
+                raise
+            return "reconciled", found
+
+    async def _look_up(self) -> object:
+        """Look the marker up outside. A look-up that fails decides nothing, so it must not give the claim back."""
+        assert self.spec.reconcile is not None
+        try:
+            return await self.spec.reconcile.call(self.scope, self.arguments)
+        except OutcomeUnknownError:
             raise
         except GatebookError as error:
-            grant: ApprovalState = "lapsed" if isinstance(error, ConflictError) else "approved"
-            await _settle(
-                runtime, scope.effect, "not_applied", grant=grant, reason=error.code, step=step, record=record
+            raise AmbiguousError from error
+
+    async def _settle(self, ending: Ending) -> None:
+        effect = self.scope.effect
+        assert effect is not None
+
+        def complete(tx: Transaction) -> None:
+            self._end_step(
+                tx, "done" if ending.state == "done" else "failed", error=ending.reason, size=len(ending.result)
             )
-            raise
-        result = spec.as_result(value, runtime.settings.mode)
-        recorded = json.dumps(result.structured_content)
-        record.outcome = outcome
-        await _settle(
-            runtime,
-            scope.effect,
-            "done",
-            grant="used",
-            reason="",
-            step=step,
-            record=record,
-            result=recorded,
-            outcome=outcome,
-        )
-        return result
+            if not Effects(tx).finish(effect, state=ending.state, result=ending.result, outcome=ending.outcome):
+                return
+            if effect.approval_id:
+                Approvals(tx).settle(effect.approval_id, state=ending.grant, reason=ending.reason)
+                if ending.state == "done":
+                    Runs(tx).executed(effect.approval_id)
 
+        await self._runtime.transact(complete)
 
-async def _act(spec: ToolSpec, scope: Scope, arguments: Mapping[str, object]) -> tuple[str, object]:
-    assert scope.effect is not None
-    assert spec.reconcile is not None
-    if scope.effect.takeover:
-        found = await spec.reconcile.call(scope, arguments)
-        if found is not None:
-            return "reconciled", found
-    try:
-        return "executed", await spec.function.call(scope, arguments)
-    except AmbiguousError:
-        found = await spec.reconcile.call(scope, arguments)
-        if found is None:
-            raise
-        return "reconciled", found
-
-
-async def _settle(
-    runtime: Runtime,
-    effect: Effect,
-    state: EffectState,
-    *,
-    grant: ApprovalState,
-    reason: str,
-    step: int,
-    record: CallRecord,
-    result: str = "",
-    outcome: str = "",
-) -> None:
-    def complete(tx: Transaction) -> None:
-        if not Effects(tx).finish(effect, state=state, result=result, outcome=outcome):
-            return
-        if effect.approval_id:
-            Approvals(tx).settle(effect.approval_id, state=grant, reason="conflict" if grant == "lapsed" else reason)
-            if state == "done":
-                Runs(tx).executed(effect.approval_id)
-        if step:
-            status: StepStatus = "done" if state == "done" else "failed"
+    def _end_step(self, tx: Transaction, status: StepStatus, *, error: str, size: int) -> None:
+        if self.step:
             Runs(tx).complete(
-                record.run_id, step, status=status, attempts=record.attempts, error=reason, output_size=len(result)
+                self.record.run_id,
+                self.step,
+                status=status,
+                attempts=self.record.attempts,
+                error=error,
+                output_size=size,
             )
 
-    await runtime.transact(complete)
+    def _undecided(self) -> InProgressError:
+        settings = self._runtime.settings
+        return InProgressError(
+            "the outside did not answer; whether it happened is being found out.",
+            next_step="Go on with other work and repeat this call later; it will not be done twice.",
+            retry_after_s=settings.lease_s + settings.settle_s,
+        )
 
 
-def _deadline(runtime: Runtime, spec: ToolSpec) -> float:
-    return max(runtime.settings.call_s, spec.longest_s)
+def size_of(result: CallToolResult) -> int:
+    """Return how many characters of text a result has."""
+    return sum(len(block.text) for block in result.content if isinstance(block, TextContent))
 
 
-def _undecided(runtime: Runtime) -> InProgressError:
-    settings = runtime.settings
-    return InProgressError(
-        "the outside did not answer; whether it happened is being found out.",
-        next_step="Go on with other work and repeat this call later; it will not be done twice.",
-        retry_after_s=settings.lease_s + settings.settle_s,
-    )
-
-
-def _too_slow() -> UpstreamUnavailableError:
-    return UpstreamUnavailableError("the call took too long.", next_step="Ask for less, or go on with other work.")
+def _given_back(error: GatebookError) -> Ending:
+    """The effect surely did not happen: the grant may be used again, unless what it was given for has changed."""
+    if isinstance(error, ConflictError):
+        return Ending("not_applied", grant="lapsed", reason="conflict")
+    return Ending("not_applied", grant="approved", reason=error.code)

@@ -62,12 +62,11 @@ _waiting = True
 
 
 @contextmanager
-def counting_attempts() -> Generator[list[int]]:
-    """Count the attempts beyond the first that happen inside the block; the list holds one number a retried work."""
-    counter: list[int] = []
-    token = _attempts.set(counter)
+def counting_attempts(retries: list[int]) -> Generator[None]:
+    """Append to `retries`, for each work inside the block, its attempts beyond the first."""
+    token = _attempts.set(retries)
     try:
-        yield counter
+        yield
     finally:
         _attempts.reset(token)
 

@@ -125,15 +125,18 @@ class SensitiveTerms:
             for reading in readings(text)
             for view in _views(reading)
             for found in _scan(view.text, self._lexicon)
-            if view is reading or _has_letters(reading.text[found.start : found.end])
+            if view is reading or _is_leet(reading, view, found)
         ]
         counting = (at for at in located if not (at.found.term == "legal" and _in_address(text, at.start)))
         return tuple(_hit(text, at) for at in _without_overlaps(counting))
 
 
-def _has_letters(text: str) -> bool:
-    """Whether at least half is letters, so that numbers do not become words by being read as leet."""
-    return 2 * sum(map(str.isalpha, text)) >= sum(map(str.isalnum, text))
+def _is_leet(reading: Folded, view: Folded, found: _Found) -> bool:
+    """Whether reading it as leet made the difference; at least half must be letters, or numbers become words."""
+    plain = reading.text[found.start : found.end]
+    if plain == view.text[found.start : found.end]:
+        return False
+    return 2 * sum(map(str.isalpha, plain)) >= sum(map(str.isalnum, plain))
 
 
 def _views(reading: Folded) -> Iterator[Folded]:

@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     max_calls_per_day: int = Field(default=50_000, ge=1, description="Operator's ceiling on a principal's calls a day.")
     max_runs_per_day: int = Field(default=200, ge=1, description="Operator's ceiling on a principal's runs a day.")
     max_tokens_per_day: int | None = Field(default=None, ge=1, description="Daily token budget of a principal.")
-    max_usd_per_day: float | None = Field(default=None, gt=0, description="Daily cost budget of a principal, US dollars.")
+    max_usd_per_day: float | None = Field(
+        default=None, gt=0, description="Daily cost budget of a principal, US dollars."
+    )
     decide_within_h: float = Field(default=72, gt=0, description="Hours a request waits for a decision.")
     use_within_h: float = Field(default=72, gt=0, description="Hours an approval may be used.")
     lease_s: Seconds = Field(default=60, description="Seconds a claimed effect belongs to its owner.")

@@ -54,10 +54,15 @@ class CallRecord:
     tool_use_id: str = ""
     input_size: int = 0
     output_size: int = 0
-    attempts: int = 1
+    retries: list[int] = field(default_factory=list[int])
     cost_usd: float | None = None
     outcome: str = ""
     error: str = ""
+
+    @property
+    def attempts(self) -> int:
+        """First tries and retries of the work behind this call."""
+        return 1 + sum(self.retries)
 
     def emit(self) -> None:
         """Write the log line, enrich the current span and record the duration."""

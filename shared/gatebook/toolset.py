@@ -43,7 +43,9 @@ class Toolset:
 
     def prompt(self, function: Callable[..., str]) -> Callable[..., str]:
         """Declare a prompt; its docstring is what a person reads in a client's list."""
-        self.prompts.append(Prompt.from_function(function, description=inspect.getdoc(function)))
+        self.prompts.append(
+            Prompt.from_function(function, title=None, description=inspect.getdoc(function), context_kwarg=None)
+        )
         return function
 
     def reads(self, function: F) -> F:
@@ -171,7 +173,9 @@ def _listed(spec: ToolSpec) -> Tool:
     return _ListedTool(
         fn=spec.function.function,
         name=spec.name,
+        title=None,
         description=spec.description,
+        context_kwarg=None,
         parameters=parameters,
         fn_metadata=spec.metadata,
         is_async=True,

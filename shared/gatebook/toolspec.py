@@ -67,7 +67,7 @@ class ToolSpec:
 
     def dump(self, arguments: Mapping[str, object]) -> dict[str, JsonValue]:
         """Return validated arguments as JSON values, to be stored."""
-        model = self.metadata.arg_model.model_construct(**{k: v for k, v in arguments.items() if v is not None})
+        model = self.metadata.arg_model.model_construct(None, **{k: v for k, v in arguments.items() if v is not None})
         return cast("dict[str, JsonValue]", model.model_dump(mode="json", warnings=False))
 
     async def resolve(self, scope: Scope, arguments: Mapping[str, object]) -> Intent:

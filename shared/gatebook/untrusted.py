@@ -2,9 +2,9 @@
 
 A model should read what a person sees on the rendered page and nothing else: no HTML comments, scripts or styles, no
 invisible, bidirectional, tag or control characters. This is mitigation, not proof; what guards against a send is the
-approval. Text hidden by a style sheet ("display:none") is kept, and so are unknown tags, because `std::vector<int>`,
-`List<Object>` and `<MyComponent>` are code a customer wrote. Everything here is linear in the length of the text and
-accepts any `str`.
+approval. Text hidden by a style sheet ("display:none") is kept, and so are a style element nobody closed and unknown
+tags, because `std::vector<int>`, `List<Object>` and `<MyComponent>` are code a customer wrote. Everything here is
+linear in the length of the text and accepts any `str`.
 """
 
 import re
@@ -19,7 +19,7 @@ __all__ = ["Removed", "UntrustedText", "has_injection_signs", "preview", "saniti
 _BLOCKS = (
     "address article aside blockquote body br caption center dd details dialog div dl dt fieldset figcaption figure"
     " footer form frameset h1 h2 h3 h4 h5 h6 head header hr html iframe legend li link main menu meta nav noscript ol"
-    " optgroup option p pre search section select summary table tbody textarea tfoot thead title tr ul video audio"
+    " optgroup option pre search section select summary table tbody textarea tfoot thead title tr ul video audio"
     " canvas object"
 )
 _CELLS = "td th"

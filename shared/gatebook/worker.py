@@ -1,14 +1,14 @@
 """Executes what people approved, though no agent and no other server is running."""
 
 import logging
-from collections.abc import Callable
+from functools import partial
 
 import anyio
 
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.errors import GatebookError, InProgressError, OutcomeUnknownError, PausedError
+from gatebook.errors import GatebookError, InProgressError, OutcomeUnknownError, PausedError, UpstreamUnavailableError
 from gatebook.guard import Guard
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
@@ -60,20 +60,20 @@ class Worker:
         approval = await self._runtime.transact(lambda tx: Approvals(tx).get(job.subject))
         try:
             await self._guard.execute_approved(approval)
-        except (InProgressError, PausedError):
-            await self._finish(lambda tx: Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s))
-        except GatebookError:
-            await self._finish(lambda tx: _refused(tx, job, approval, error))
+        except GatebookError as error:
+            ending = partial(_refused, job=job, approval=approval, error=error)
         else:
-            await self._finish(lambda tx: Outbox(tx).finish(job))
-
-    async def _finish(self, work: Callable[[Transaction], None]) -> None:
-        await self._runtime.transact(work)
+            ending = partial(_done, job=job)
+        await self._runtime.transact(ending)
 
 
-def _refused(tx: Transaction, job: Job, approval: Approval, error: GatebookError) -> None:
+def _done(tx: Transaction, *, job: Job) -> None:
+    Outbox(tx).finish(job)
+
+
+def _refused(tx: Transaction, *, job: Job, approval: Approval, error: GatebookError) -> None:
     """Try later what may yet succeed; what cannot any more is void and needs a person's attention."""
-    if error.retryable or error.retry_after_s is not None or error.code == "upstream_unavailable":
+    if isinstance(error, (InProgressError, PausedError, UpstreamUnavailableError)) or error.retry_after_s is not None:
         Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s)
         return
     if not isinstance(error, OutcomeUnknownError):

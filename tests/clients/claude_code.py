@@ -92,6 +92,13 @@ class Outcome(BaseModel):
     result: str = ""
 
 
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: str
+    subtype: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """One run of Claude Code.
@@ -159,28 +166,31 @@ class ClaudeCode:
         file.write_text(json.dumps(config), encoding="utf-8")
         command = [str(self.cli), "-p", prompt, *_FLAGS, f"--mcp-config={file}", f"--allowedTools={','.join(allowed)}"]
         stdout, stderr = _communicate(
-            command, cwd=self._directory("work"), env=self._environment(api_url) | (env or {})
+            command, cwd=self.directory("work"), env={**self._environment(api_url), **(env or {})}
         )
-        opening, outcome = _first_and_last(stdout, stderr)
-        return Report(Opening.model_validate_json(opening), Outcome.model_validate_json(outcome), stderr)
+        assert stdout, f"Claude Code said nothing but {stderr!r}"
+        opening = Opening.model_validate_json(_event(stdout, "system", "init"))
+        outcome = Outcome.model_validate_json(_event(stdout, "result"))
+        return Report(opening, outcome, stderr)
+
+    def directory(self, name: str) -> Path:
+        """Return one of its directories: `home`, `tmp` or `work`, where it is started."""
+        directory = self.place / name
+        directory.mkdir(exist_ok=True)
+        return directory
 
     def _environment(self, api_url: str) -> dict[str, str]:
         """Nothing is inherited but PATH, so that neither an account nor a setting of the developer's gets in."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._directory("home")),
-            "TMPDIR": str(self._directory("tmp")),
+            "HOME": str(self.directory("home")),
+            "TMPDIR": str(self.directory("tmp")),
             "ANTHROPIC_BASE_URL": api_url,
             "ANTHROPIC_API_KEY": "dummy",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "CLAUDE_CODE_MAX_RETRIES": "1",
             "ENABLE_TOOL_SEARCH": "false",  # every tool is in the first request
         }
-
-    def _directory(self, name: str) -> Path:
-        directory = self.place / name
-        directory.mkdir(exist_ok=True)
-        return directory
 
 
 def _communicate(command: list[str], *, cwd: Path, env: dict[str, str]) -> tuple[str, str]:
@@ -202,11 +212,10 @@ def _communicate(command: list[str], *, cwd: Path, env: dict[str, str]) -> tuple
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _first_and_last(stdout: str, stderr: str) -> tuple[str, str]:
-    """Pick the two events out of the lines; those of hooks and messages are around and between them."""
-    lines = stdout.splitlines()
-    openings = [line for line in lines if '"subtype":"init"' in line]
-    outcomes = [line for line in lines if '"type":"result"' in line]
-    assert openings, f"no opening event; stdout: {stdout!r}, stderr: {stderr!r}"
-    assert outcomes, f"no result event; stdout: {stdout!r}, stderr: {stderr!r}"
-    return openings[0], outcomes[-1]
+def _event(stdout: str, kind: str, subtype: str = "") -> str:
+    """Return the last line that tells of this kind of event."""
+    for line in reversed(stdout.splitlines()):
+        event = _Event.model_validate_json(line)
+        if event.type == kind and subtype in {"", event.subtype}:
+            return line
+    raise AssertionError(f"no {kind} {subtype} in {stdout!r}")

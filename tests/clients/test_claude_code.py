@@ -1,4 +1,7 @@
-"""The real Claude Code at work with Gatebook's servers, and what it does with the flags that unattended work rests on."""
+"""The real Claude Code at work with Gatebook's servers.
+
+The tests on the probe hold what unattended work rests on and Claude Code alone decides: what its flags do.
+"""
 
 import json
 import os
@@ -11,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue, TypeAdapter
+
 from clients.claude_code import ABSENT, ClaudeCode, Report, find_cli
 from clients.scripted_messages_api import (
     INPUT_TOKENS,
@@ -22,9 +27,8 @@ from clients.scripted_messages_api import (
     Step,
     serving,
 )
-from pydantic import JsonValue, TypeAdapter
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROBE = Path(__file__).with_name("probe_tools_server.py")
 TICKET = {
@@ -167,16 +171,100 @@ SEND_A_REPLY = [
 ]
 
 
+LOOK_AGAIN = [
+    Call("mcp__tickets__list_tickets"),
+    Call("mcp__tickets__list_comments", lambda seen: {"ref": first_ref(seen)}),
+    Say("Done."),
+]
+LIST = Call("mcp__probe__list_tickets")
+SEND = Call("mcp__probe__send_reply", {"ref": "local:AB-1"})
+
+
 def test_a_reply_that_claude_code_sends_waits_for_a_person_and_reaches_nobody(
     claude: ClaudeCode, servers: Servers, installation: Installation
 ) -> None:
     report, api = work(claude, servers, SEND_A_REPLY)
+    assert {server.name: server.status for server in report.opening.mcp_servers} == dict.fromkeys(
+        servers.names, "connected"
+    )
     results = Seen(api.results())
     assert [result.tool for result in api.results() if result.is_error] == ["mcp__tickets__send_reply"]
     assert results["send_reply"].text.startswith("approval_required: ")
     assert results["list_comments"].data["comments"] == []
-    assert [request["tool"] for request in installation.pending()] == ["send_reply"]
-    assert {server.name: server.status for server in report.opening.mcp_servers} == dict.fromkeys(
-        servers.names, "connected"
-    )
+    assert [(request["tool"], request["run_id"]) for request in installation.pending()] == [
+        ("send_reply", str(results["start_run"].data["run_id"]).partition(".")[0])
+    ]
     assert report.outcome.result == "One reply waits for a person."
+
+
+def test_a_reply_is_public_once_a_person_approved_it(claude: ClaudeCode, installation: Installation) -> None:
+    servers = over_stdio(installation)
+    work(claude, servers, SEND_A_REPLY)
+    (request,) = installation.pending()
+    installation.gatebook(
+        "approvals", "approve", str(request["approval_id"]), "--fingerprint", str(request["fingerprint"])[:6]
+    )
+    _, api = work(claude, servers, LOOK_AGAIN)
+    comments = OBJECTS.validate_python(Seen(api.results())["list_comments"].data["comments"])
+    assert [comment["visibility"] for comment in comments] == ["public"]
+
+
+def test_the_first_request_offers_all_tools_of_the_servers_and_no_other(claude: ClaudeCode) -> None:
+    report, api = work(claude, probe_servers(), [LIST, Say("Done.")])
+    assert api.requests[0].offered == ["mcp__probe__list_tickets", "mcp__probe__send_reply"]
+    assert sorted(report.opening.tools) == api.requests[0].offered
+
+
+def test_a_tool_that_is_not_allowed_is_refused_without_a_question(claude: ClaudeCode) -> None:
+    report, api = work(claude, probe_servers(), [LIST, SEND, Say("Done.")], allowed=["mcp__probe__list_tickets"])
+    assert [result.is_error for result in api.results()] == [False, True]
+    assert "approval_required" not in api.results()[1].text
+    assert [denial.tool_name for denial in report.outcome.permission_denials] == ["mcp__probe__send_reply"]
+
+
+def test_a_refusal_reaches_the_model_word_for_word(claude: ClaudeCode) -> None:
+    _, api = work(claude, probe_servers(), [SEND, Say("Done.")])
+    (refusal,) = api.results()
+    assert refusal.is_error
+    assert refusal.text == (
+        "approval_required: a person has to approve the reply to local:AB-1. Go on with other work."
+    )
+
+
+def test_the_prompt_of_a_server_is_expanded(claude: ClaudeCode) -> None:
+    prompt = "/mcp__probe__night_shift 2026-11-21T18:00 2026-11-22T08:00"
+    _, api = work(claude, probe_servers(), [Say("Done.")], prompt=prompt)
+    assert "Work through the tickets from 2026-11-21T18:00 to 2026-11-22T08:00." in api.requests[0].user_text
+
+
+def test_a_server_that_cannot_be_started_is_reported_and_does_not_fail_the_run(claude: ClaudeCode) -> None:
+    broken: JsonValue = {"type": "stdio", "command": "/nonexistent/server", "args": []}
+    servers = probe_servers()
+    entries = OBJECT.validate_python(servers.config["mcpServers"])
+    report, _ = work(claude, Servers({"mcpServers": {**entries, "broken": broken}}), [LIST, Say("Done.")])
+    assert {server.name: server.status for server in report.opening.mcp_servers} == {
+        "probe": "connected",
+        "broken": "failed",
+    }
+    assert not report.outcome.is_error
+
+
+def test_the_usage_of_all_turns_is_added_up(claude: ClaudeCode) -> None:
+    report, api = work(claude, probe_servers(), [LIST, LIST, Say("Done.")])
+    turns = len(api.requests)
+    assert turns == report.outcome.num_turns == 3
+    assert report.outcome.usage.input_tokens == turns * INPUT_TOKENS
+    assert report.outcome.usage.output_tokens == turns * OUTPUT_TOKENS
+    assert report.outcome.total_cost_usd > 0
+
+
+def test_settings_and_instructions_in_the_working_directory_are_ignored(claude: ClaudeCode) -> None:
+    directory = claude.directory("work")
+    hook = {"hooks": [{"type": "command", "command": "echo from-the-hook"}]}
+    (directory / ".claude").mkdir()
+    (directory / ".claude" / "settings.json").write_text(json.dumps({"hooks": {"UserPromptSubmit": [hook]}}))
+    (directory / "CLAUDE.md").write_text("from-claude-md")
+    _, api = work(claude, probe_servers(), [LIST, Say("Done.")])
+    told = api.requests[-1].model_dump_json()
+    assert "from-the-hook" not in told
+    assert "from-claude-md" not in told

@@ -16,7 +16,7 @@ from gatebook_servers.approvals.models import ApprovalPage, ApprovalView, Waited
 
 tools = Toolset(
     "approvals",
-    instructions="A person approves what cannot be undone. Calling the tool itself already asks; use these tools to see "
+    instructions="A person approves what cannot be undone. Calling the tool itself asks; use these tools to see "
     "what became of it. An approved effect is done without you.",
     steps=False,
 )

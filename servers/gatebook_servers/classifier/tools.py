@@ -15,7 +15,7 @@ from gatebook_servers.classifier.models import Category, Classifying, Prediction
 
 tools = Toolset(
     "classifier",
-    instructions="Sort tickets into Bug, Feature, Support and Spam, in batches. decision review means: let a person look.",
+    instructions="Sort tickets into Bug, Feature, Support and Spam, in batches. decision review: let a person look.",
 )
 
 BATCH = 50

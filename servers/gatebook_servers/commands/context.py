@@ -1,14 +1,24 @@
 """What most commands need: the settings, the open runtime, and who is at the keyboard."""
 
+import argparse
 import getpass
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 
 from gatebook.guard import Guard
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings, load_settings
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import catalogue
+
+
+class Commands(Protocol):
+    """Where a part declares its commands."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002 - argparse's own word
+        """Declare a command."""
+        ...
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from gatebook.database.port import Transaction
 from gatebook.ledger.runs import Runs
 from gatebook.runtime import Runtime
-from gatebook_servers.commands.context import opened, person
+from gatebook_servers.commands.context import Commands, opened, person
 from gatebook_servers.commands.output import complain, emit, say, table
 from gatebook_servers.memory.store import Notes
 from gatebook_servers.tickets.importing import import_tickets
@@ -18,7 +18,7 @@ BAD_ROWS = 1
 TEMPLATES = "templates/support/"
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Declare the commands."""
     tickets = commands.add_parser("tickets", help="the embedded desk").add_subparsers(required=True, metavar="ACTION")
     importing = tickets.add_parser("import", help="read tickets from a JSONL or CSV file")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from typing import cast
 
 import anyio
 
@@ -16,7 +17,7 @@ from gatebook.gate import HOUR_S
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
-from gatebook_servers.commands.context import opened, person, working
+from gatebook_servers.commands.context import Commands, opened, person, working
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
 CHANNEL = "command line"
@@ -24,7 +25,7 @@ NOT_EXECUTED = 3
 """Exit code of `approve` when the approval stands and its effect did not happen yet."""
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Declare the commands."""
     approvals = commands.add_parser("approvals", help="see and decide what waits for a person").add_subparsers(
         required=True, metavar="ACTION"
@@ -226,8 +227,8 @@ def _show(request: Approval) -> None:
 
 
 def _texts(name: str, value: object) -> list[tuple[str, str]]:
-    if name == "passages" and isinstance(value, list):
-        return [(str(entry["where"]), str(entry["text"])) for entry in value]
+    if name == "passages":
+        return [(str(entry["where"]), str(entry["text"])) for entry in cast("list[dict[str, str]]", value)]
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 

@@ -13,13 +13,14 @@ from gatebook.errors import GatebookError
 from gatebook.runtime import open_runtime
 from gatebook.settings import Settings, load_settings
 from gatebook_servers.catalogue import SERVERS
+from gatebook_servers.commands.context import Commands
 from gatebook_servers.commands.output import emit, table
 
 HOSTS = ("claude-code", "claude-desktop")
 OLDEST_SAFE_SQLITE = (3, 51, 3)
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Declare the commands."""
     config = commands.add_parser("config", help="print a host's configuration")
     config.add_argument("host", choices=HOSTS)
@@ -90,7 +91,7 @@ def _checks() -> list[tuple[str, bool, str]]:
         (
             "agents on this machine",
             True,
-            "an agent with a shell under your user can do what you can, deciding included; use a user of its own for it",
+            "an agent with a shell under your user can do what you can, decide included; give it a user of its own",
         )
     )
     return checks

@@ -19,7 +19,7 @@ from gatebook.errors import ConfigurationError
 from gatebook.settings import Settings, default_home, load_settings
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands.claude import claude_night
-from gatebook_servers.commands.context import opened
+from gatebook_servers.commands.context import Commands, opened
 from gatebook_servers.commands.data import seed_templates
 from gatebook_servers.commands.hosts import server_command
 from gatebook_servers.commands.output import complain, emit, say, table
@@ -35,7 +35,7 @@ PAUSED = 4
 """Exit code of a night that ended paused; the same command continues it."""
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Declare the commands."""
     demo = commands.add_parser("demo", help="the night shift over a bundled inbox")
     _add_agent(demo)
@@ -100,13 +100,8 @@ def _run(settings: Settings, order: Order, *, agent: str, quiet: bool) -> Report
     }
     try:
         return anyio.run(_night, parameters, order, settings, quiet)
-    except BaseExceptionGroup as group:
-        refusal = _first_refusal(group)
-        if refusal is None:
-            raise
-        raise _stopped(refusal) from group
-    except RefusedError as refusal:
-        raise _stopped(refusal) from refusal
+    except* RefusedError as refusals:
+        raise _stopped(_first(refusals)) from None
 
 
 async def _night(
@@ -173,12 +168,10 @@ def _fresh_demo_home(home: Path) -> Path:
     return home
 
 
-def _first_refusal(group: BaseExceptionGroup[BaseException]) -> RefusedError | None:
-    for error in group.exceptions:
-        found = _first_refusal(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, RefusedError):
-            return found
-    return None
+def _first(refusals: BaseExceptionGroup[RefusedError]) -> RefusedError:
+    """Return one of the refusals that a task group wrapped."""
+    inner = refusals.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def _stopped(refusal: RefusedError) -> ConfigurationError:
@@ -225,9 +218,8 @@ def _print_waiting(settings: Settings, home: Path) -> None:
     if waiting:
         first = next((request for request in waiting if request.kind == "effect"), waiting[0])
         say(f"Read one:  GATEBOOK_HOME={home} gatebook approvals show {first.approval_id}")
-        say(
-            f"Decide it: GATEBOOK_HOME={home} gatebook approvals approve {first.approval_id} --fingerprint {first.shown}"
-        )
+        decide = f"approve {first.approval_id} --fingerprint {first.shown}"
+        say(f"Decide it: GATEBOOK_HOME={home} gatebook approvals {decide}")
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:

@@ -11,13 +11,13 @@ from gatebook.telemetry import configure_logging, start_telemetry
 from gatebook.toolset import build_server
 from gatebook.transports.auth import ensure_token
 from gatebook_servers.catalogue import SERVERS, catalogue
-from gatebook_servers.commands.context import opened, working
+from gatebook_servers.commands.context import Commands, opened, working
 from gatebook_servers.commands.output import complain, say
 
 ALL = "all"
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Declare the commands."""
     serve = commands.add_parser("serve", help="run a server, or all of them")
     serve.add_argument("name", choices=[*SERVERS, ALL])

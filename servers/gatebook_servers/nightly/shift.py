@@ -81,13 +81,14 @@ class NightShift:
                 "start_run", {"key": self._key, "goal": GOAL, "max_steps": order.max_steps, **limits}
             )
             self._run_id = str(run["run_id"])
-            if run["status"] in ("running", "paused"):
-                break
-            if not order.again:
+            if run["status"] not in ("running", "paused"):
+                if order.again:
+                    continue
                 return Report.model_validate_json(str(run["summary"]))
-        if run["resumed"]:
-            await self._resume()
-        return None
+            if run["resumed"]:
+                await self._resume()
+            return None
+        raise AssertionError("count never ends")
 
     async def _resume(self) -> None:
         run = await self._servers.call("resume_run", {"run_id": self._run_id, "max_steps": self._order.max_steps})
@@ -326,8 +327,10 @@ def summary_of(report: Report, night: Night) -> str:
     lines = [
         f"# Night shift {_plain(report.window.since)} to {_plain(report.window.until)}",
         "",
-        (f"Status: {report.status}. {report.tickets} tickets, {report.drafts} drafts, {report.held} held, "
-        f"{report.failed} failed, {report.remaining} left."),
+        (
+            f"Status: {report.status}. {report.tickets} tickets, {report.drafts} drafts, {report.held} held, "
+            f"{report.failed} failed, {report.remaining} left."
+        ),
         "Categories: " + ", ".join(f"{name} {count}" for name, count in report.by_category.items()) + ".",
         f"Waiting for approval: {report.approvals.pending}.",
         "",

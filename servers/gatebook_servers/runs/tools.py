@@ -111,7 +111,7 @@ async def resume_run(
 ) -> ResumedRun:
     """Take an unfinished run over and return its last checkpoint with the steps after it.
 
-    Older handles stop working, so that only one agent drives the run. Steps that are issued again have no second effect.
+    Older handles stop working, so that only one agent drives the run. Steps issued again have no second effect.
     """
 
     def resume(tx: Transaction) -> ResumedRun:

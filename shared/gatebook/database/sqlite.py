@@ -6,7 +6,7 @@ SQLITE_BUSY whatever the timeout. `synchronous=FULL`: an acknowledged commit sur
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -51,7 +51,7 @@ class SqliteDatabase:
         self._connection.set_busy_timeout(BUSY_MS)
         with _translated():
             for pragma in _PRAGMAS:
-                self._connection.execute(f"PRAGMA {pragma}")
+                _run(self._connection, f"PRAGMA {pragma}")
             self._migrate()
 
     def close(self) -> None:
@@ -61,13 +61,13 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self) -> Generator[Transaction]:
         with self._lock, _translated():
-            self._connection.execute("BEGIN IMMEDIATE")
+            _run(self._connection, "BEGIN IMMEDIATE")
             try:
                 yield _SqliteTransaction(self._connection, self._clock.now())
-                self._connection.execute("COMMIT")
+                _run(self._connection, "COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                    _run(self._connection, "ROLLBACK")
                 raise
 
     def _migrate(self) -> None:
@@ -90,7 +90,7 @@ class SqliteDatabase:
             transaction.execute(f"PRAGMA user_version = {newest}")
 
     def _version(self) -> int:
-        row = self._connection.execute("PRAGMA user_version").fetchone()
+        row = _run(self._connection, "PRAGMA user_version").fetchone()
         return int(row[0]) if row else 0
 
 
@@ -104,11 +104,11 @@ class _SqliteTransaction:
         return self._now
 
     def execute(self, sql: str, /, **parameters: Value) -> int:
-        self._connection.execute(sql, parameters)
+        _run(self._connection, sql, parameters)
         return self._connection.changes()
 
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
-        cursor = self._connection.execute(sql, parameters)
+        cursor = _run(self._connection, sql, parameters)
         cursor.row_trace = _as_mapping
         return list(cursor)
 
@@ -119,6 +119,11 @@ class _SqliteTransaction:
 
 def _as_mapping(cursor: apsw.Cursor, values: tuple[Value, ...]) -> Row:
     return {column[0]: value for column, value in zip(cursor.get_description(), values, strict=True)}
+
+
+def _run(connection: apsw.Connection, sql: str, parameters: Mapping[str, Value] | None = None) -> apsw.Cursor:
+    # apsw's stubs leave the type of a bindable buffer open.
+    return connection.execute(sql, parameters)  # pyright: ignore[reportUnknownMemberType]
 
 
 @contextmanager

@@ -119,7 +119,8 @@ def over_sse(installation: Installation) -> Generator[Servers]:
         assert process.stderr is not None
         try:
             # "tickets: http://127.0.0.1:PORT/tickets/sse", a line for each server, after what it logs
-            announced = next(line for line in process.stderr if line.startswith("tickets: http://"))
+            announced = next((line for line in process.stderr if line.startswith("tickets: http://")), "")
+            assert announced, "the servers did not start"
             threading.Thread(target=process.stderr.read).start()  # a full pipe would stop it
             port = announced.split("/")[2].rpartition(":")[2]
             config = installation.gatebook("config", "claude-code", "--transport", "sse", GATEBOOK_PORT=port)

@@ -19,7 +19,8 @@ from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConflictError, ForbiddenError, InvalidArgumentsError, NotFoundError, TooLargeError
 from gatebook_servers.memory.keys import MAX_VALUE_BYTES, PEOPLE_ONLY
 from gatebook_servers.memory.models import Operation
-from gatebook_servers.memory.search import SNIPPET_CHARS, search
+from gatebook_servers.memory.search import search
+from gatebook_servers.memory.snippets import SNIPPET_CHARS, snippet
 from gatebook_servers.memory.store import Notes
 
 AGENT = "agent:night"
@@ -383,15 +384,38 @@ def test_no_query_breaks_the_search(transaction: Transaction, query: str) -> Non
 
 def test_a_snippet_is_one_short_line_around_the_match(transaction: Transaction) -> None:
     write(transaction, "a", "filler\n" * 500 + "the needle\x07\tis here " + "more " * 500)
-    snippet = search(transaction, "needle", limit=1)[0].snippet
-    assert "needle is here" in snippet
-    assert len(snippet) <= SNIPPET_CHARS
-    assert snippet.isprintable()
+    shown = search(transaction, "needle", limit=1)[0].snippet
+    assert "the needle is here more" in shown
+    assert len(shown) <= SNIPPET_CHARS
+    assert shown.isprintable()
 
 
 def test_a_snippet_of_one_endless_word_is_cut(transaction: Transaction) -> None:
     write(transaction, "needle", "x" * 5_000)
     assert len(search(transaction, "needle", limit=1)[0].snippet) == SNIPPET_CHARS
+
+
+def test_a_snippet_is_taken_from_where_most_words_stand_together() -> None:
+    value = "an invoice " + "filler " * 100 + "the invoices lack their numbers " + "filler " * 100
+    assert "invoices lack their numbers" in snippet(value, ["invoice", "number"])
+
+
+def test_a_snippet_finds_accents_and_capitals_at_their_place() -> None:
+    assert "ÉTUDE İ" in snippet("ß" * 400 + " " + "ﬁ" * 400 + " ÉTUDE İ", ["etude"])
+
+
+def test_a_short_text_is_its_own_snippet() -> None:
+    assert snippet("two\nlines", ["lines"]) == "two lines"
+
+
+@given(
+    value=st.text(max_size=900), words=st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1), min_size=1)
+)
+@settings(deadline=None)
+def test_a_snippet_is_always_one_short_printable_line(value: str, words: list[str]) -> None:
+    shown = snippet(value, words)
+    assert shown.isprintable()
+    assert len(shown) <= SNIPPET_CHARS
 
 
 # A random history against a dictionary

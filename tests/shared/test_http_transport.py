@@ -320,7 +320,10 @@ def test_open_event_streams_do_not_delay_the_end(number: signal.Signals, code: i
 
 
 @both_transports
-def test_a_call_that_outlasts_the_drain_does_not_hold_the_process_up(gate: Gate, transport: Transport) -> None:
+@both_eras
+def test_a_call_that_outlasts_the_drain_does_not_hold_the_process_up(
+    gate: Gate, transport: Transport, mode: Mode
+) -> None:
     with serving(drain_s=1) as probe:
 
         async def call(client: Client) -> None:
@@ -328,13 +331,14 @@ def test_a_call_that_outlasts_the_drain_does_not_hold_the_process_up(gate: Gate,
                 await client.call_tool("hold", {"port": gate.port})
 
         async def talk() -> None:
-            async with probe.client(transport, "legacy").open() as client, anyio.create_task_group() as tasks:
+            async with probe.client(transport, mode).open() as client, anyio.create_task_group() as tasks:
                 tasks.start_soon(call, client)
                 with await anyio.to_thread.run_sync(gate.entered):
                     assert await anyio.to_thread.run_sync(probe.stop) == 143
 
         anyio.run(talk)
     assert probe.log[-2:] == ["stopped", "exit 143"]
+    assert "Traceback" not in "\n".join(probe.log)
 
 
 def test_a_client_that_discovers_and_then_initializes_over_sse_is_served(probe: Probe) -> None:

@@ -12,6 +12,9 @@ from gatebook.intents import Value
 PAGE_CHARS = 8_000
 """How long an answer is by default, in characters of JSON."""
 
+_FRAME_CHARS = 300
+"""What stands around a list of items: the names of the fields and a key."""
+
 Operation = Literal["put", "restore", "delete"]
 V = TypeVar("V", bound=Value)
 
@@ -124,7 +127,8 @@ class History(Value):
 
 
 def fitting(items: Sequence[V], *, room: int) -> list[V]:
-    """Return the first of `items` that fit into `room` characters of JSON; at least one."""
+    """Return the first of `items` that fit into an answer of `room` characters; at least one."""
+    room -= _FRAME_CHARS
     shown: list[V] = []
     for item in items:
         room -= len(item.model_dump_json()) + 1

@@ -6,27 +6,26 @@ more than demanding every word (0.1 %).
 """
 
 import unicodedata
+from collections.abc import Sequence
 
 from gatebook.database.port import Row, Transaction
 from gatebook_servers.memory.keys import end_of
 from gatebook_servers.memory.models import Hit
+from gatebook_servers.memory.snippets import snippet
 
-SNIPPET_CHARS = 300
 MAX_TERMS = 32
 """Most words of a query that count; a pasted page would match everything."""
 
-# Snippets are made for the best notes only: in one query SQLite would make them for every match.
+# The texts are fetched for the best notes only: sorting every match with its text is slow.
 _SEARCH = """
-SELECT best.key, best.version, best.tags, best.updated_at, snippet(memory_search, 1, '', '', ' … ', 40) AS snippet
+SELECT items.key, items.version, items.tags, items.updated_at, items.value
 FROM (
-  SELECT items.item_id, items.key, items.version, items.tags, items.updated_at,
-         bm25(memory_search, 4.0, 1.0, 2.0) AS score
-  FROM memory_search JOIN memory_items AS items ON items.item_id = memory_search.rowid
-  WHERE memory_search MATCH :terms AND items.deleted = 0 AND items.key >= :prefix AND items.key < :end
-  ORDER BY score, items.key LIMIT :limit
+  SELECT found.item_id, found.key, bm25(memory_search, 4.0, 1.0, 2.0) AS score
+  FROM memory_search JOIN memory_items AS found ON found.item_id = memory_search.rowid
+  WHERE memory_search MATCH :terms AND found.deleted = 0 AND found.key >= :prefix AND found.key < :end
+  ORDER BY score, found.key LIMIT :limit
 ) AS best
-CROSS JOIN memory_search ON memory_search.rowid = best.item_id
-WHERE memory_search MATCH :terms
+JOIN memory_items AS items ON items.item_id = best.item_id
 ORDER BY best.score, best.key
 """
 
@@ -56,7 +55,7 @@ def search(transaction: Transaction, query: str, *, prefix: str = "", limit: int
     rows = transaction.all(
         _SEARCH, terms=" OR ".join(f'"{word}"' for word in words), prefix=prefix, end=end_of(prefix), limit=limit
     )
-    return [_hit(row) for row in rows]
+    return [_hit(row, words) for row in rows]
 
 
 def _words(query: str) -> list[str]:
@@ -70,8 +69,6 @@ def _words(query: str) -> list[str]:
     return [word for word in dict.fromkeys(text.split()) if word not in _STOP_WORDS][:MAX_TERMS]
 
 
-def _hit(row: Row) -> Hit:
-    """Return a hit with its snippet on one line."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in str(row["snippet"])).split())
-    short = text if len(text) <= SNIPPET_CHARS else f"{text[: SNIPPET_CHARS - 1]}…"
-    return Hit.model_validate({**row, "snippet": short})
+def _hit(row: Row, words: Sequence[str]) -> Hit:
+    shown = {name: value for name, value in row.items() if name != "value"}
+    return Hit.model_validate({**shown, "snippet": snippet(str(row["value"]), words)})

@@ -1,4 +1,4 @@
-"""The port that every ticket desk implements, and the values that cross it. Texts here are raw, as outsiders wrote them."""
+"""The port that every ticket desk implements, and the values that cross it. Texts here are raw, as they were written."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,6 +9,8 @@ from pydantic import Field
 from gatebook.intents import Value
 
 Status = Literal["new", "open", "pending", "hold", "solved", "closed", "deleted"]
+StatusChange = Literal["new", "open", "pending", "hold", "solved", "closed"]
+"""What a ticket's status may be changed to; nothing here deletes."""
 Priority = Literal["Low", "Medium", "High", "Critical"]
 Visibility = Literal["public", "internal"]
 Role = Literal["customer", "agent", "bot", "unknown"]
@@ -71,7 +73,7 @@ class Slice(Value):
 class Patch(Value):
     """A change of fields. None and empty leave a field as it is."""
 
-    status: Status | None = None
+    status: StatusChange | None = None
     priority: Priority | None = None
     assignee: str | None = Field(default=None, max_length=120)
     add_tags: tuple[str, ...] = ()
@@ -134,7 +136,7 @@ class TicketDesk(Protocol):
         ...
 
     async def comments(self, ref: str) -> Sequence[Comment]:
-        """Return a ticket's messages behind its first one, oldest first, at most 1,000.
+        """Return a ticket's messages behind its first one, oldest first; of more than 1,000 the newest.
 
         Raises:
             NotFoundError: If there is no such ticket.
@@ -177,5 +179,6 @@ def newest_from_customer(comments: Sequence[Comment]) -> str:
     Our own messages, tags and fields do not move it: only the customer can make an approved answer stale.
     """
     return next(
-        (comment.comment_id for comment in reversed(comments) if comment.visibility == "public" and not comment.ours), ""
+        (comment.comment_id for comment in reversed(comments) if comment.visibility == "public" and not comment.ours),
+        "",
     )

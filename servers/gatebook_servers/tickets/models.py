@@ -1,5 +1,6 @@
 """What the tickets server answers. Texts of outsiders are sanitised and labelled."""
 
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -11,7 +12,8 @@ from gatebook.untrusted import UntrustedText, has_injection_signs, preview, sani
 from gatebook_servers.tickets.desk import Comment, Person, Priority, Role, Status, Ticket, Visibility
 
 BODY_CHARS = 6_000
-COMMENT_CHARS = 1_500
+COMMENT_CHARS = 1_200
+_ADDRESS = re.compile(r"([^\s@]+)@[^\s@]+")
 
 Outcome = Literal["executed", "replayed", "reconciled"]
 Mode = Literal["live", "dry-run"]
@@ -157,7 +159,7 @@ def summary_of(ticket: Ticket, *, terms: SensitiveTerms, chars: int) -> TicketSu
         preview=preview(ticket.body, chars) if chars else "",
         status=ticket.status,
         priority=ticket.priority,
-        requester=preview(ticket.requester.name, 80),
+        requester=name_of(ticket.requester),
         tags=[preview(tag, 64) for tag in ticket.tags[:20]],
         flags=flags_of(terms, ticket.subject, ticket.body),
         created_at=ticket.created_at,
@@ -165,17 +167,22 @@ def summary_of(ticket: Ticket, *, terms: SensitiveTerms, chars: int) -> TicketSu
     )
 
 
+def name_of(person: Person) -> str:
+    """Return somebody's name without an address: many a desk names people by theirs when it knows no better."""
+    return _ADDRESS.sub(r"\1", preview(person.name, 80))
+
+
 def person_view(person: Person) -> PersonView:
     """Return somebody without their address."""
-    return PersonView(name=preview(person.name, 80), role=person.role)
+    return PersonView(name=name_of(person), role=person.role)
 
 
-def comment_view(comment: Comment) -> CommentView:
-    """Return a message as the model reads it."""
+def comment_view(comment: Comment, *, chars: int, offset: int = 0) -> CommentView:
+    """Return a message as the model reads it, at most `chars` characters of it from `offset` on."""
     return CommentView(
         comment_id=comment.comment_id,
         author=person_view(comment.author),
         visibility=comment.visibility,
         created_at=comment.created_at,
-        body=sanitise(comment.body, limit=COMMENT_CHARS),
+        body=sanitise(comment.body, limit=chars, offset=offset),
     )

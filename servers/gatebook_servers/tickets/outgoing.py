@@ -9,7 +9,15 @@ from gatebook.effects import Effect
 from gatebook.errors import ConflictError
 from gatebook.intents import Facts, Intent, Passage, digest
 from gatebook.runtime import Runtime
-from gatebook_servers.tickets.desk import Comment, Patch, Priority, Status, Ticket, Visibility, newest_from_customer
+from gatebook_servers.tickets.desk import (
+    Comment,
+    Patch,
+    Priority,
+    StatusChange,
+    Ticket,
+    Visibility,
+    newest_from_customer,
+)
 from gatebook_servers.tickets.drafts import REPLY, Drafts, StoredDraft
 from gatebook_servers.tickets.models import CreatedTicket, EscalatedTicket, SentReply, UpdatedTicket
 from gatebook_servers.tickets.ports import Desk, target_of
@@ -54,9 +62,7 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
         raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
     ticket = await desk.get(draft.ref)
     facts = _ticket_facts(desk, ticket, list(comments), Passage(where="draft", text=draft.body))
-    return facts.model_copy(
-        update={"notifies": visibility == "public", "recipients": (ticket.requester.email,)}
-    )
+    return facts.model_copy(update={"notifies": visibility == "public", "recipients": (ticket.requester.email,)})
 
 
 async def reply_found(
@@ -67,15 +73,22 @@ async def reply_found(
     applied = await desk.find_operation(draft.ref, effect.marker)
     if applied is None:
         return None
-    return SentReply(ref=draft.ref, draft_id=draft_id, comment_id=applied.operation_id, visibility=visibility,
-                     sent_at=applied.at, outcome="reconciled", mode=runtime.settings.mode)
+    return SentReply(
+        ref=draft.ref,
+        draft_id=draft_id,
+        comment_id=applied.operation_id,
+        visibility=visibility,
+        sent_at=applied.at,
+        outcome="reconciled",
+        mode=runtime.settings.mode,
+    )
 
 
 async def update_intent(
     desk: Desk,
     ref: str,
     version: str,
-    status: Status | None,
+    status: StatusChange | None,
     priority: Priority | None,
     assignee: str | None,
     add_tags: list[str],
@@ -88,7 +101,7 @@ async def update_intent(
 
 
 async def update_facts(
-    desk: Desk, ref: str, status: Status | None, assignee: str | None, add_tags: list[str]
+    desk: Desk, ref: str, status: StatusChange | None, assignee: str | None, add_tags: list[str]
 ) -> Facts:
     """A new status or assignee notifies people; tags and priority do not."""
     facts = await _facts(desk, ref, Passage(where="tags", text="\n".join(add_tags)))
@@ -104,7 +117,9 @@ async def update_found(runtime: Runtime, desk: Desk, effect: Effect, ref: str) -
 async def escalation_intent(desk: Desk, ref: str, reason: str, priority: EscalationLevel) -> Intent:
     """An internal note with the reason."""
     content = {"ref": ref, "account": desk.account, "note": escalation_note(reason, priority), "visibility": "internal"}
-    return Intent(target=target_of(desk, ref), operation="escalate", subject=digest(dict(content)), content=dict(content))
+    return Intent(
+        target=target_of(desk, ref), operation="escalate", subject=digest(dict(content)), content=dict(content)
+    )
 
 
 async def escalation_facts(desk: Desk, ref: str, reason: str) -> Facts:
@@ -116,16 +131,22 @@ async def escalation_facts(desk: Desk, ref: str, reason: str) -> Facts:
 async def escalation_found(runtime: Runtime, desk: Desk, effect: Effect, ref: str) -> EscalatedTicket | None:
     """Look for the note of an interrupted escalation."""
     applied = await desk.find_operation(ref, effect.marker)
-    return applied and EscalatedTicket(ref=ref, note_id=applied.operation_id, outcome="reconciled",
-                                       mode=runtime.settings.mode)
+    return applied and EscalatedTicket(
+        ref=ref, note_id=applied.operation_id, outcome="reconciled", mode=runtime.settings.mode
+    )
 
 
 async def creation_intent(
     desk: Desk, project: str, title: str, description: str, priority: Priority, distinct: str
 ) -> Intent:
     """A new ticket; the same one twice is one, unless `distinct` tells them apart."""
-    content = {"account": desk.account, "project": project, "title": title, "description": description,
-               "priority": priority}
+    content = {
+        "account": desk.account,
+        "project": project,
+        "title": title,
+        "description": description,
+        "priority": priority,
+    }
     subject = digest({**content, "distinct": distinct})
     return Intent(target=target_of(desk, f"{project}-?"), operation="create", subject=subject, content=dict(content))
 
@@ -142,16 +163,22 @@ async def creation_facts(desk: Desk, project: str, title: str, description: str)
 async def creation_found(runtime: Runtime, desk: Desk, effect: Effect) -> CreatedTicket | None:
     """Look for the ticket of an interrupted creation."""
     applied = await desk.find_operation("", effect.marker)
-    return applied and CreatedTicket(ref=applied.ref, version=applied.version, outcome="reconciled",
-                                     mode=runtime.settings.mode)
+    return applied and CreatedTicket(
+        ref=applied.ref, version=applied.version, outcome="reconciled", mode=runtime.settings.mode
+    )
 
 
 def patch_of(
-    status: Status | None, priority: Priority | None, assignee: str | None, add_tags: list[str], remove_tags: list[str]
+    status: StatusChange | None,
+    priority: Priority | None,
+    assignee: str | None,
+    add_tags: list[str],
+    remove_tags: list[str],
 ) -> Patch:
     """Return the change that an update's arguments mean."""
-    return Patch(status=status, priority=priority, assignee=assignee, add_tags=tuple(add_tags),
-                 remove_tags=tuple(remove_tags))
+    return Patch(
+        status=status, priority=priority, assignee=assignee, add_tags=tuple(add_tags), remove_tags=tuple(remove_tags)
+    )
 
 
 def escalation_note(reason: str, priority: EscalationLevel) -> str:
@@ -173,5 +200,7 @@ def _ticket_facts(desk: Desk, ticket: Ticket, comments: list[Comment], passage: 
 
 def ticket_passages(ticket: Ticket, comments: list[Comment]) -> tuple[Passage, ...]:
     """Return every text of a ticket that policy looks at; our own messages were judged when they were sent."""
-    said = (Passage(where=f"comment {comment.comment_id}", text=comment.body) for comment in comments if not comment.ours)
+    said = (
+        Passage(where=f"comment {comment.comment_id}", text=comment.body) for comment in comments if not comment.ours
+    )
     return (Passage(where="subject", text=ticket.subject), Passage(where="body", text=ticket.body), *said)

@@ -85,7 +85,7 @@ def build_app(servers: Mapping[str, MCPServer[L]], options: HttpOptions) -> Star
     Everything but `/healthz` needs the bearer token. The app's lifespan enters the lifespan of every server for
     streamable HTTP; the SDK enters it once more for each SSE connection, so what is expensive belongs to the process.
     """
-    return _compose(servers, options, _OpenStreams())
+    return _compose(servers, options, _Underway())
 
 
 def run_http(
@@ -113,9 +113,9 @@ def run_http(
     """
     listener = _bind(options)
     ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
-    streams = _OpenStreams()
+    underway = _Underway()
     config = uvicorn.Config(
-        _compose(servers, options, streams),
+        _compose(servers, options, underway),
         loop="asyncio",
         ws="none",
         lifespan="on",
@@ -123,7 +123,7 @@ def run_http(
         access_log=False,  # it would write URLs, and a client may wrongly put a token there
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=math.ceil(options.drain_s),
+        timeout_graceful_shutdown=math.ceil(options.drain_s) + 1,  # ours comes first, and without a traceback
     )
 
     def listening() -> None:
@@ -131,7 +131,7 @@ def run_http(
 
     def leave() -> None:
         server.should_exit = True
-        streams.end(options.drain_s)
+        underway.end(options.drain_s)
 
     server = _Server(config, ending=ending, listening=listening, leave=leave)
     try:
@@ -142,8 +142,8 @@ def run_http(
     return ending.code
 
 
-class _OpenStreams:
-    """The event streams that have no end of their own, so that the end of the process can end them."""
+class _Underway:
+    """Whatever is under way, so that the end of the process can end it; event streams have no end of their own."""
 
     def __init__(self) -> None:
         self._ends: set[Callable[[float], None]] = set()
@@ -190,10 +190,10 @@ class _Server(uvicorn.Server):
         self._listening()
 
 
-def _compose(servers: Mapping[str, MCPServer[L]], options: HttpOptions, streams: _OpenStreams) -> Starlette:
+def _compose(servers: Mapping[str, MCPServer[L]], options: HttpOptions, underway: _Underway) -> Starlette:
     security = _security(options)
     mounts = [
-        Mount(f"/{name}", app=RequireAuthMiddleware(Router(_routes(server, security, streams)), required_scopes=[]))
+        Mount(f"/{name}", app=RequireAuthMiddleware(Router(_routes(server, security, underway)), required_scopes=[]))
         for name, server in servers.items()
     ]
 
@@ -218,13 +218,13 @@ def _compose(servers: Mapping[str, MCPServer[L]], options: HttpOptions, streams:
     )
 
 
-def _routes(server: MCPServer[L], security: TransportSecuritySettings, streams: _OpenStreams) -> list[BaseRoute]:
+def _routes(server: MCPServer[L], security: TransportSecuritySettings, underway: _Underway) -> list[BaseRoute]:
     # Called for the session manager it creates; its routes would also hold a GET stream open that never says anything.
     server.streamable_http_app(stateless_http=True, max_request_body_size=MAX_BODY_BYTES, transport_security=security)
     events = SseServerTransport("/messages/", security_settings=security, max_request_body_size=MAX_BODY_BYTES)
     return [
-        Route("/mcp", _Exchange(server.session_manager.asgi_app, streams), methods=["POST"]),
-        Route("/sse", _EventStream(server, events, streams), methods=["GET"]),
+        Route("/mcp", _Exchange(server.session_manager.asgi_app, underway), methods=["POST"]),
+        Route("/sse", _EventStream(server, events, underway), methods=["GET"]),
         Mount("/messages/", app=events.handle_post_message),
     ]
 
@@ -235,17 +235,20 @@ async def _healthz(_request: Request) -> JSONResponse:
 
 @dataclass(frozen=True)
 class _Exchange:
-    """One request over streamable HTTP; one that listens for changes is held until the end."""
+    """One request over streamable HTTP. One that only listens for changes has nothing to finish."""
 
     app: ASGIApp
-    streams: _OpenStreams
+    underway: _Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _LISTEN not in scope["headers"]:
-            await self.app(scope, receive, send)
-            return
-        with anyio.CancelScope() as listening, self.streams.held(lambda _: listening.cancel()):
-            await self.app(scope, receive, send)
+        listens = _LISTEN in scope["headers"]
+        with anyio.CancelScope() as exchange:
+
+            def end(drain_s: float) -> None:
+                exchange.deadline = anyio.current_time() + (0 if listens else drain_s)
+
+            with self.underway.held(end):
+                await self.app(scope, receive, send)
 
 
 @dataclass(frozen=True)
@@ -254,12 +257,12 @@ class _EventStream(Generic[L]):
 
     server: MCPServer[L]
     transport: SseServerTransport
-    streams: _OpenStreams
+    underway: _Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self.transport.connect_sse(scope, receive, send) as (incoming, outgoing):
             conversation = Conversation(incoming, outgoing)
-            with self.streams.held(conversation.end):
+            with self.underway.held(conversation.end):
                 await conversation.serve(self.server)
 
 

@@ -4,6 +4,7 @@ Fenced: an operation and its marker are applied in one transaction, so a marker 
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -28,6 +29,7 @@ from gatebook_servers.tickets.desk import (
 
 PREFIX = "local:"
 MAX_COMMENTS = 1_000
+_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?")
 
 
 class LocalDesk:
@@ -62,11 +64,13 @@ class LocalDesk:
         return _slice(rows, limit, column, position)
 
     async def search(self, text: str, *, position: str, limit: int) -> Slice:
-        words = text.split()[:10]
+        words = text.split()
         if not words:
             return Slice(tickets=(), position=position, complete=True)
         at, last = _position(position)
-        where = " AND ".join(f"(subject LIKE :w{n} ESCAPE '!' OR body LIKE :w{n} ESCAPE '!')" for n in range(len(words)))
+        where = " AND ".join(
+            f"(subject LIKE :w{n} ESCAPE '!' OR body LIKE :w{n} ESCAPE '!')" for n in range(len(words))
+        )
         rows = await self._transact(
             lambda tx: tx.all(
                 f"""SELECT * FROM desk_tickets
@@ -133,26 +137,22 @@ class LocalDesk:
                 now=tx.now,
                 id=row["ticket_id"],
             )
-            return _applied(tx, str(row["ticket_id"]), operation_id=marker,
-                            version=_version(row) + 1)
+            return _applied(tx, str(row["ticket_id"]), operation_id=marker, version=_version(row) + 1)
 
         return await self._once(marker, change)
 
     async def comment(self, ref: str, body: str, *, visibility: Visibility, head: str | None, marker: str) -> Applied:
         def add(tx: Transaction) -> Applied:
             row = _row(tx, ref)
-            present = _comments(tx, row)
-            if head is not None and newest_from_customer(present) != head:
-                raise ConflictError(
-                    "the customer wrote again.", next_step="Read the new message and draft anew."
-                )
-            comment_id = f"g{len(present) + 1}"
+            if head is not None and newest_from_customer(_comments(tx, row)) != head:
+                raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
             tx.execute(
                 """INSERT INTO desk_comments (ticket_id, comment_id, author_name, author_role, public, body,
                      created_at, marker)
                    VALUES (:ticket, :id, 'Gatebook', 'bot', :public, :body, :now, :marker)""",
                 ticket=row["ticket_id"],
-                id=comment_id,
+                # Nothing imported later can have this id and be taken for the same message.
+                id=marker,
                 public=int(visibility == "public"),
                 body=body,
                 now=tx.now,
@@ -163,8 +163,7 @@ class LocalDesk:
                 now=tx.now,
                 id=row["ticket_id"],
             )
-            return _applied(tx, str(row["ticket_id"]), operation_id=comment_id,
-                            version=_version(row) + 1)
+            return _applied(tx, str(row["ticket_id"]), operation_id=marker, version=_version(row) + 1)
 
         return await self._once(marker, add)
 
@@ -203,7 +202,9 @@ def _applied(tx: Transaction, ticket_id: str, *, operation_id: str, version: int
 
 
 def _row(tx: Transaction, ref: str) -> Row:
-    row = tx.one("SELECT * FROM desk_tickets WHERE ticket_id = :id", id=ref.removeprefix(PREFIX))
+    # Exactly one ref for a ticket: it is part of every effect's identity.
+    ticket_id = ref.removeprefix(PREFIX) if ref.startswith(PREFIX) else ""
+    row = tx.one("SELECT * FROM desk_tickets WHERE ticket_id = :id", id=ticket_id)
     if row is None:
         raise NotFoundError("no ticket has this ref.", next_step="Use a ref from list_tickets or search_tickets.")
     return row
@@ -236,7 +237,8 @@ def _ticket(row: Row) -> Ticket:
 
 def _comments(tx: Transaction, ticket: Row) -> list[Comment]:
     rows = tx.all(
-        """SELECT * FROM desk_comments WHERE ticket_id = :id ORDER BY created_at, comment_id LIMIT :most""",
+        """SELECT * FROM desk_comments WHERE ticket_id = :id
+           ORDER BY created_at DESC, comment_id DESC LIMIT :most""",
         id=ticket["ticket_id"],
         most=MAX_COMMENTS,
     )
@@ -249,7 +251,7 @@ def _comments(tx: Transaction, ticket: Row) -> list[Comment]:
             created_at=moment(_seconds(row["created_at"])),
             ours=row["author_role"] != "customer",
         )
-        for row in rows
+        for row in reversed(rows)
     ]
 
 
@@ -265,12 +267,13 @@ def _slice(rows: list[Row], limit: int, column: str, position: str) -> Slice:
 
 def _position(position: str) -> tuple[float, str]:
     at, _, last = position.partition("|")
-    try:
-        return (float(at), last) if position else (float("-inf"), "")
-    except ValueError:
+    if not position:
+        return float("-inf"), ""
+    if not _SECONDS.fullmatch(at) or not last:
         raise InvalidArgumentsError(
             "the cursor is not one of ours.", next_step="Pass next_cursor exactly as it came, or none."
-        ) from None
+        )
+    return float(at), last
 
 
 def _seconds(value: object) -> float:
@@ -280,4 +283,3 @@ def _seconds(value: object) -> float:
 
 def _literal(word: str) -> str:
     return word.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-

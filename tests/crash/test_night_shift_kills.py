@@ -1,0 +1,94 @@
+"""kill -9 of the agent and all servers in the middle of the night; the same command goes on and finishes."""
+
+import json
+import random
+import subprocess
+import time
+from importlib import resources
+from pathlib import Path
+
+import apsw
+import pytest
+from programs.processes import COMMAND, environment, gatebook, kill_tree, start
+
+WINDOW = ("--since", "2026-11-21T18:00:00Z", "--until", "2026-11-22T06:00:00Z")
+KILLS = 20
+PATIENCE = {"GATEBOOK_LEASE_S": "1", "GATEBOOK_SETTLE_S": "0.2"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.requirement("resume-after-kill")
+def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    dice = random.Random(20261122)
+    inbox = resources.files("gatebook_servers.demo").joinpath("inbox.jsonl")
+    gatebook(home, "tickets", "import", str(inbox))
+    kills = 0
+    while kills < KILLS:
+        # The next kill falls a few steps behind the last one, wherever the process is then.
+        if not _killed_after(home, steps=_steps(home) + dice.randint(1, 9)):
+            pytest.fail(f"the night ended after {kills} kills")
+        kills += 1
+    report = _finish(home)
+    assert report["status"] == "completed"
+    assert report["resumed_from"] is not None
+    _assert_once(home, report)
+
+
+def _killed_after(home: Path, *, steps: int) -> bool:
+    night = start(home, "nightly", *WINDOW, "--json", **PATIENCE)
+    try:
+        while night.poll() is None:
+            if _steps(home) >= steps:
+                return kill_tree(night.pid) > 1
+            time.sleep(0.002)
+        return False
+    finally:
+        night.communicate()
+
+
+def _finish(home: Path) -> dict[str, object]:
+    for _ in range(5):
+        done = subprocess.run(
+            [*COMMAND, "nightly", *WINDOW, "--json"], env=environment(home, **PATIENCE), capture_output=True, text=True,
+            timeout=300, check=False,
+        )
+        assert done.returncode in (0, 4), done.stderr
+        report = json.loads(done.stdout)
+        if report["status"] == "completed":
+            return report
+    pytest.fail("the night never completed")
+
+
+def _assert_once(home: Path, report: dict[str, object]) -> None:
+    assert report["tickets"] == 60
+    categories = dict(_rows(home, "SELECT ref, category FROM classifications"))
+    assert len(categories) == 60
+    tags = _rows(home, "SELECT ticket_id, tags FROM desk_tickets")
+    assert all(sum(tag.startswith("category:") for tag in json.loads(str(found))) <= 1 for _, found in tags)
+    held = {str(target) for (target,) in _rows(home, "SELECT target FROM approvals WHERE kind = 'hold'")}
+    drafted = [str(ref) for (ref,) in _rows(home, "SELECT ref FROM drafts WHERE superseded_by = ''")]
+    support = {str(ref) for ref, category in categories.items() if category == "Support"}
+    assert sorted(drafted) == sorted(support - held)
+    assert len(_rows(home, "SELECT draft_id FROM drafts")) == len(drafted)
+    requests = _rows(home, "SELECT target, COUNT(*) FROM approvals WHERE kind = 'effect' GROUP BY target")
+    assert {str(target): count for target, count in requests} == dict.fromkeys(drafted, 1)
+    assert _rows(home, "SELECT COUNT(*) FROM desk_comments WHERE author_role = 'bot'") == [(0,)]
+    effects = _rows(home, "SELECT COUNT(*), COUNT(DISTINCT effect_key) FROM effects WHERE state = 'done'")
+    operations = _rows(home, "SELECT COUNT(*) FROM desk_operations")
+    assert effects[0][0] == effects[0][1] == operations[0][0]
+
+
+def _steps(home: Path) -> int:
+    rows = _rows(home, "SELECT COALESCE(MAX(steps), 0) FROM runs")
+    return int(str(rows[0][0]))
+
+
+def _rows(home: Path, sql: str) -> list[tuple[object, ...]]:
+    connection = apsw.Connection(str(home / "gatebook.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(5_000)
+    try:
+        return [tuple(row) for row in connection.execute(sql)]
+    finally:
+        connection.close()

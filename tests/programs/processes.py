@@ -1,0 +1,78 @@
+"""Real processes of the suite: how tests start the command, and how they kill it with everything it started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+COMMAND = (sys.executable, "-m", "gatebook_servers")
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """Our own environment with this installation's settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GATEBOOK_", "OTEL_"))}
+    return {**kept, "GATEBOOK_HOME": str(home), **settings}
+
+
+def gatebook(
+    home: Path, *arguments: str, code: int | None = 0, command: Sequence[str] = COMMAND, **settings: str
+) -> str:
+    """Run the command to its end and return what it printed."""
+    done = subprocess.run(
+        [*command, *arguments], env=environment(home, **settings), capture_output=True, text=True, timeout=120,
+        check=False,
+    )
+    assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def gatebook_json(home: Path, *arguments: str, code: int | None = 0, **settings: str) -> object:
+    """Run a command with --json; it prints one JSON value and nothing else."""
+    return json.loads(gatebook(home, *arguments, "--json", code=code, **settings))
+
+
+def start(home: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    """Start the command without waiting for it."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment(home, **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_tree(root: int) -> int:
+    """Kill a process and all its descendants with SIGKILL; how many."""
+    victims = [root, *_descendants(root)]
+    for victim in victims:
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+    return len(victims)
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                # The command's name may hold spaces and parentheses; the fields behind it do not.
+                fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        found += (below := children.get(queue.pop(), []))
+        queue += below
+    return found
+
+
+def report_of(value: object) -> Mapping[str, object]:
+    """A report object."""
+    return cast("Mapping[str, object]", value)

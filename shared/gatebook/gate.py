@@ -38,11 +38,11 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Recalled:
-    """Nothing recorded stands in the way. `effect` is set when an interrupted one was taken over."""
+class Claimed:
+    """The effect is this call's to perform; the number of its step, 0 for none."""
 
-    intent: Intent
-    effect: Effect | None = None
+    effect: Effect
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,16 @@ class Gate:
     arguments: Mapping[str, object]
     reason: str = ""
 
-    def recall(self, tx: Transaction, intent: Intent) -> Replay | Recalled:
-        """Look the effect up before anything else.
+    def recall(self, tx: Transaction, intent: Intent) -> Replay | Claimed | None:
+        """Look the effect up before anything else: done, interrupted and so taken over, or None when it is new.
 
         Raises:
             IdempotencyConflictError: If it was done, or is being done, with other content.
             InProgressError: If another process performs it, or a late request may still land.
             OutcomeUnknownError: If nobody can tell whether it happened.
         """
-        settings = self.runtime.settings
-        row = Effects(tx).find(effect_key(intent, tenant=settings.tenant, mode=settings.mode))
-        if row is None or row.state == "not_applied":
-            return Recalled(intent)
-        if row.content_sha256 != digest(intent.content):
-            raise IdempotencyConflictError(
-                "this was already done or begun with other content.", next_step="Do not repeat it; read the object."
-            )
-        if row.state == "done":
-            return Replay(row.result)
-        if row.state == "in_doubt":
-            raise OutcomeUnknownError(
-                "whether this happened cannot be told; a person settles it.", next_step="Do not repeat it."
-            )
-        return Recalled(intent, self._take_over(tx, row))
+        known = self._known(tx, intent)
+        return Claimed(self._take_over(tx, known)) if isinstance(known, EffectRow) else known
 
     def hold(self, tx: Transaction, facts: Facts) -> None:
         """Refuse while a sensitive text among the facts waits for a person.
@@ -98,13 +85,12 @@ class Gate:
         if found:
             require_release(tx, self._hold_request(facts), found)
 
-    def judge_stage(self, tx: Transaction, facts: Facts) -> None:
-        """Apply policy to a staged change; it either happens or it does not, there is nothing to approve yet.
+    def judge_stage(self, facts: Facts) -> None:
+        """Apply policy to a read or a stage; it happens or it does not, there is nothing to approve yet.
 
         Raises:
             PolicyBlockedError: If the operator's policy does not simply allow it.
         """
-        del tx
         verdict = self._verdict(facts)
         if verdict.outcome is not Outcome.ALLOW:
             raise _blocked(verdict)
@@ -144,8 +130,8 @@ class Gate:
         record: CallRecord,
         handle: str,
         approval: Approval | None,
-    ) -> tuple[Effect, int]:
-        """Judge, take the grant, debit the step and insert the effect.
+    ) -> Replay | Claimed:
+        """Judge, take the grant, debit the step and insert the effect; recall it where another call was faster.
 
         Raises:
             ApprovalRequiredError: If a person has to say yes first; the request exists then.
@@ -153,34 +139,33 @@ class Gate:
             ApprovalInvalidError: If an approval exists and no longer fits.
             PolicyBlockedError: If policy never allows it.
         """
+        recalled = self.recall(tx, intent)
+        if recalled is not None:
+            return recalled
         known = self._current(tx, intent)
         verdict = self._verdict(facts)
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         self._require_undenied(tx, intent)
-        granted = ""
-        if known is not None and known.state == "approved":
-            granted = Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint) or ""
-        if approval is not None and granted != approval.approval_id:
-            raise ApprovalInvalidError(
-                "the approval does not fit what would be done now.",
-                next_step="Ask again.",
-                details={"approval_id": approval.approval_id},
-            )
+        granted = self._granted(tx, known, approval)
         waiting = known is not None and known.state == "pending"
         if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
             raise self._asked(tx, intent, verdict, known if waiting else None, record=record, handle=handle)
         number = 0 if granted else self.step(tx, record, handle=handle, key=self._key(intent))
-        return self._insert(tx, intent, granted), number
+        return Claimed(self._insert(tx, intent, granted), number)
 
     def request(self, tx: Transaction, intent: Intent, facts: Facts) -> Approval:
         """Return the open request for this effect, made if need be.
 
         Raises:
+            IdempotencyConflictError: If there is nothing left to approve.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
         """
+        if self._known(tx, intent) is not None:
+            raise IdempotencyConflictError(
+                "this was already done or begun.", next_step="Call the tool itself: it returns what came of it."
+            )
         self.hold(tx, facts)
-        self.recall(tx, intent)
         self._require_undenied(tx, intent)
         verdict = self._verdict(facts)
         if verdict.outcome is Outcome.DENY:
@@ -189,6 +174,22 @@ class Gate:
         if known is not None and known.state in ("pending", "approved"):
             return known
         return self._ask(tx, intent, verdict)
+
+    def _known(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
+        row = Effects(tx).find(self._key(intent))
+        if row is None or row.state == "not_applied":
+            return None
+        if row.content_sha256 != digest(intent.content):
+            raise IdempotencyConflictError(
+                "this was already done or begun with other content.", next_step="Do not repeat it; read the object."
+            )
+        if row.state == "done":
+            return Replay(row.result)
+        if row.state == "in_doubt":
+            raise OutcomeUnknownError(
+                "whether this happened cannot be told; a person settles it.", next_step="Do not repeat it."
+            )
+        return row
 
     def _take_over(self, tx: Transaction, row: EffectRow) -> Effect:
         settings = self.runtime.settings
@@ -218,6 +219,19 @@ class Gate:
                     )
         return known
 
+    def _granted(self, tx: Transaction, known: Approval | None, approval: Approval | None) -> str:
+        """Take the grant that fits, which is `approval` where a person's yes is being executed."""
+        granted = None
+        if known is not None and known.state == "approved" and approval in (None, known):
+            granted = Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint)
+        if approval is not None and granted is None:
+            raise ApprovalInvalidError(
+                "the approval does not fit what would be done now.",
+                next_step="Ask again.",
+                details={"approval_id": approval.approval_id},
+            )
+        return granted or ""
+
     def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
         refused = Approvals(tx).refusal_of(
             tenant=self.runtime.settings.tenant, effect_key=self._key(intent), content_sha256=digest(intent.content)
@@ -240,6 +254,9 @@ class Gate:
         handle: str,
     ) -> GatebookError:
         if waiting is None:
+            if handle:
+                # First: a call that is refused for its steps must not leave a request behind.
+                Runs(tx).require_step(handle)
             waiting = self._ask(tx, intent, verdict)
             record.step = self.step(
                 tx, record, handle=handle, status="held", key=self._key(intent), approval_id=waiting.approval_id

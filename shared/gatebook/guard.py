@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TypeVar
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -15,17 +15,18 @@ from starlette.requests import Request
 from gatebook.approvals.models import Approval
 from gatebook.clock import local_day
 from gatebook.database.port import Transaction
-from gatebook.effects import Effect
 from gatebook.errors import (
     ForbiddenError,
     GatebookError,
     InvalidArgumentsError,
     NotFoundError,
     RunNotActiveError,
+    StorageFullError,
     StoreBusyError,
 )
-from gatebook.gate import Gate, Recalled, Replay
+from gatebook.gate import Claimed, Gate, Replay
 from gatebook.injection import Caller, Progress, Scope, no_progress
+from gatebook.intents import Intent
 from gatebook.ledger.budgets import Budgets, Limits
 from gatebook.ledger.runs import Runs
 from gatebook.performing import Performance, size_of
@@ -38,6 +39,7 @@ from gatebook.toolspec import ToolSpec
 
 logger = logging.getLogger(__name__)
 RUN_HEADER = "x-run-id"
+T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,12 @@ class Guard(Extension):
                 return await self._answer(spec, params, ctx, record=record, principal=principal)
         except GatebookError as error:
             record.error, record.outcome = error.code, record.outcome or "refused"
-            return await self._refuse(error, principal)
+            return await self._refuse(error, record, principal)
         except Exception:
             # The outermost handler: a defect is logged here and reaches no model.
             logger.exception("a tool failed")
             record.error = record.outcome = "defect"
-            return _DefectError().as_result()
+            return await self._refuse(_DefectError(), record, principal)
         finally:
             record.emit()
 
@@ -111,16 +113,13 @@ class Guard(Extension):
             return await self._plain(call)
         gate = self._gate(call)
         intent = await call.spec.resolve(call.scope, call.arguments)
-        recalled = await self.runtime.transact(
-            lambda tx: (self._admit(tx, call), gate.recall(tx, intent))[1], keep_on_refusal=True
-        )
-        if isinstance(recalled, Replay):
+        claimed = await self._recalled(call, gate, intent) or await self._claimed(call, gate, intent)
+        if isinstance(claimed, Replay):
             call.record.outcome = "replayed"
-            return call.spec.as_replay(recalled.result, self.runtime.settings.mode)
-        effect, step = await self._claimed(call, gate, recalled)
-        call.record.step = step
-        scope = replace(call.scope, effect=effect)
-        return await Performance(call.spec, scope, call.arguments, step, call.record).effect()
+            return call.spec.as_replay(claimed.result, self.runtime.settings.mode)
+        call.record.step = claimed.step
+        scope = replace(call.scope, effect=claimed.effect)
+        return await Performance(call.spec, scope, call.arguments, claimed.step, call.record).effect()
 
     async def execute_approved(self, approval: Approval) -> CallToolResult:
         """Perform what a person approved, exempt from run state and run budgets, from nothing else.
@@ -148,6 +147,7 @@ class Guard(Extension):
 
         Raises:
             NotFoundError: If there is no such tool.
+            ForbiddenError: If it is above the operator's ceiling.
             GatebookError: Whatever refuses the call itself, `ApprovalDeniedError` among it.
         """
         spec = self.catalogue.get(tool)
@@ -155,6 +155,7 @@ class Guard(Extension):
             raise NotFoundError(
                 "no tool with this name needs an approval.", next_step="Ask only for tools that write or send."
             )
+        self._require_ceiling(spec)
         scope = Scope(self.runtime, caller, self)
         validated = spec.validate(arguments)
         intent = await spec.resolve(scope, validated)
@@ -195,6 +196,8 @@ class Guard(Extension):
             )
         if fixed and given and given.partition(".")[0] != fixed.partition(".")[0]:
             raise ForbiddenError("the operator set another run.", next_step="Leave run_id out.")
+        if fixed and spec.declares_run:
+            raw["run_id"] = given or fixed
         return given or fixed
 
     async def _plain(self, call: Call) -> CallToolResult:
@@ -204,73 +207,89 @@ class Guard(Extension):
 
         def accept(tx: Transaction) -> int:
             self._admit(tx, call)
-            if call.spec.facts:
-                gate.hold(tx, facts)
-                gate.judge_stage(tx, facts)
+            self._require_left(tx, call)
+            gate.hold(tx, facts)
+            gate.judge_stage(facts)
             return gate.step(tx, call.record, handle=call.run_id)
 
         number = await self.runtime.transact(accept, keep_on_refusal=True)
         call.record.step = number
         return await Performance(call.spec, call.scope, call.arguments, number, call.record).read_or_stage()
 
-    async def _claimed(self, call: Call, gate: Gate, recalled: Recalled) -> tuple[Effect, int]:
-        if recalled.effect is not None:
-            return recalled.effect, 0
+    async def _recalled(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed | None:
+        """Look the effect up. What was done, or begun and paid for, needs no running run and no budget."""
+
+        def recall(tx: Transaction) -> Replay | Claimed | None:
+            self._admit(tx, call)
+            recalled = gate.recall(tx, intent)
+            if recalled is None:
+                self._require_left(tx, call)
+            return recalled
+
+        return await self.runtime.transact(recall, keep_on_refusal=True)
+
+    async def _claimed(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed:
         facts = await call.spec.look(call.scope, call.arguments)
 
-        def judge_and_claim(tx: Transaction) -> tuple[Effect, int]:
+        def judge_and_claim(tx: Transaction) -> Replay | Claimed:
             gate.hold(tx, facts)
-            return gate.claim(
-                tx, recalled.intent, facts, record=call.record, handle=call.run_id, approval=call.approval
-            )
+            return gate.claim(tx, intent, facts, record=call.record, handle=call.run_id, approval=call.approval)
 
         return await self.runtime.transact(judge_and_claim, keep_on_refusal=True)
 
     def _gate(self, call: Call) -> Gate:
         return Gate(self.runtime, call.spec, call.scope.caller, call.arguments)
 
-    def _require_reach(self, call: Call) -> None:
-        if not self.within_ceiling(call.spec):
+    def _require_ceiling(self, spec: ToolSpec) -> None:
+        if not self.within_ceiling(spec):
             raise ForbiddenError("the operator's ceiling is below this tool.", next_step="Do without it.")
+
+    def _require_reach(self, call: Call) -> None:
+        self._require_ceiling(call.spec)
         needs_run = self.runtime.settings.require_run and call.spec.is_step and call.spec.reach >= Reach.STAGE
         if needs_run and not call.run_id and call.approval is None:
             raise RunNotActiveError("the operator demands a run.", next_step="Call start_run and pass its run_id.")
 
     def _admit(self, tx: Transaction, call: Call) -> None:
-        """Count the call and refuse it when the suite is paused or a budget of the day is used up."""
-        settings = self.runtime.settings
+        """Count the call; refuse it when the suite is paused, the day's calls are used up or its handle is old."""
         if call.spec.reach >= Reach.WRITE:
             Switches(tx).require_running()
         if call.approval is not None:
             return
-        budgets = self._budgets(tx, call.scope.caller.principal)
-        budgets.count("calls", limit=settings.max_calls_per_day)
-        if call.spec.is_step and not call.spec.graceful:
-            run = Runs(tx).active(call.run_id) if call.run_id else None
-            budgets.require_left(
-                Limits(
-                    calls=settings.max_calls_per_day,
-                    runs=settings.max_runs_per_day,
-                    tokens=_least(settings.max_tokens_per_day, run.max_tokens if run else None),
-                    usd=_least(settings.max_usd_per_day, run.max_usd if run else None),
-                )
+        call.record.counted = True
+        self._count(tx, call.scope.caller.principal)
+        if call.run_id and call.spec.is_step:
+            Runs(tx).driven(call.run_id)
+
+    def _require_left(self, tx: Transaction, call: Call) -> None:
+        """Refuse new work when its run has ended or a budget of the day is used up."""
+        if call.approval is not None or not call.spec.is_step or call.spec.graceful:
+            return
+        settings = self.runtime.settings
+        run = Runs(tx).active(call.run_id) if call.run_id else None
+        self._budgets(tx, call.scope.caller.principal).require_left(
+            Limits(
+                tokens=_least(settings.max_tokens_per_day, run.max_tokens if run else None),
+                usd=_least(settings.max_usd_per_day, run.max_usd if run else None),
             )
+        )
+
+    def _count(self, tx: Transaction, principal: str) -> None:
+        self._budgets(tx, principal).count("calls", limit=self.runtime.settings.max_calls_per_day)
 
     def _budgets(self, tx: Transaction, principal: str) -> Budgets:
         settings = self.runtime.settings
         return Budgets(tx, tenant=settings.tenant, principal=principal, day=local_day(tx.now, settings.zone))
 
-    async def _refuse(self, error: GatebookError, principal: str) -> CallToolResult:
+    async def _refuse(self, error: GatebookError, record: CallRecord, principal: str) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
-        if isinstance(error, (InvalidArgumentsError, NotFoundError, ForbiddenError)):
-            limit = self.runtime.settings.max_calls_per_day
+        if not record.counted:
             try:
-                await self.runtime.transact(
-                    lambda tx: self._budgets(tx, principal).count("calls", limit=limit), keep_on_refusal=True
-                )
-            except StoreBusyError:
+                await self.runtime.transact(lambda tx: self._count(tx, principal), keep_on_refusal=True)
+            except (StoreBusyError, StorageFullError):
                 logger.warning("a refused call could not be counted")
             except GatebookError as ceiling:
+                record.error = ceiling.code
                 return ceiling.as_result()
         return error.as_result()
 
@@ -291,6 +310,6 @@ def _principal() -> str:
     return token.client_id if token else ""
 
 
-def _least(first: float | None, second: float | None) -> int | None:
+def _least(first: T | None, second: T | None) -> T | None:
     given = [value for value in (first, second) if value is not None]
-    return cast("int", min(given)) if given else None
+    return min(given) if given else None

@@ -4,6 +4,7 @@ import email.utils
 import time
 from collections.abc import Mapping
 
+import anyio
 import httpx
 from pydantic import JsonValue
 
@@ -11,7 +12,8 @@ from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
 from gatebook.retry import ATTEMPT_S, Operation, TransientError, with_retries
 
 _THROTTLED = 429
-_CONFLICT = 409
+_CONFLICTS = {409, 412}
+_MAX_RETRY_AFTER_S = 86_400.0
 _SURELY_REFUSED = {400, 404, 405, 410, 413, 415, 422}
 
 
@@ -46,7 +48,7 @@ class HttpClient:
         Raises:
             NotFoundError: On 404 and 410.
             ForbiddenError: On 401 and 403.
-            ConflictError: On 409.
+            ConflictError: On 409 and 412.
             RateLimitedError: If the upstream asks to wait longer than the call may take.
             UpstreamUnavailableError: If surely nothing was applied and no attempt succeeded.
             AmbiguousError: If an effect may have been applied.
@@ -54,10 +56,12 @@ class HttpClient:
 
         async def attempt() -> JsonValue:
             try:
-                response = await self._client.request(method, path, params=query, json=body)
+                # httpx limits each wait for bytes, which an upstream that trickles never exceeds.
+                with anyio.fail_after(ATTEMPT_S):
+                    response = await self._client.request(method, path, params=query, json=body)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 raise TransientError(applied=False) from error
-            except httpx.TransportError as error:
+            except (httpx.RequestError, TimeoutError) as error:
                 raise TransientError(applied=True) from error
             return _answer(response)
 
@@ -73,7 +77,7 @@ def _answer(response: httpx.Response) -> JsonValue:
             raise TransientError(applied=True) from error
     if status == _THROTTLED:
         raise TransientError(applied=False, throttled=True, retry_after_s=_retry_after(response))
-    if status == _CONFLICT:
+    if status in _CONFLICTS:
         raise ConflictError("the object changed in the meantime.", next_step="Read it again and decide anew.")
     if status in (401, 403):
         raise ForbiddenError("the upstream refused the credentials.", next_step="Tell the operator.")
@@ -83,13 +87,12 @@ def _answer(response: httpx.Response) -> JsonValue:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Read Retry-After in both its forms (RFC 9110, section 10.2.3), in seconds."""
+    """Read Retry-After in both its forms (RFC 9110, section 10.2.3), in seconds up to a day; None for anything else."""
     value = response.headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
-    moment = email.utils.parsedate_to_datetime(value) if value and _is_date(value) else None
-    return max(0.0, moment.timestamp() - time.time()) if moment else None
-
-
-def _is_date(value: str) -> bool:
-    return email.utils.parsedate_tz(value) is not None
+    try:
+        asked = (
+            float(value) if value.isdecimal() else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+        )
+    except (ValueError, OverflowError):
+        return None
+    return min(max(asked, 0.0), _MAX_RETRY_AFTER_S)

@@ -49,15 +49,20 @@ class Outbox:
             use_by=use_by,
         )
 
-    def lease(self, owner: str, *, subject: str = "") -> Job | None:
-        """Take the job that is due longest (or the one about `subject`), also one whose owner is gone."""
+    def lease(self, owner: str, *, tenant: str, mode: str, subject: str = "") -> Job | None:
+        """Take the job that is due longest (or the one about `subject`), also one whose owner is gone.
+
+        What was approved for another tenant, or in a dry run, is left to a process that runs as such.
+        """
         row = self._tx.one(
-            """SELECT * FROM outbox
-               WHERE ((state = 'waiting' AND due <= :now) OR (state = 'leased' AND lease_until <= :now))
-                 AND (:subject = '' OR subject = :subject)
+            """SELECT outbox.* FROM outbox JOIN approvals ON approvals.approval_id = outbox.subject
+               WHERE ((outbox.state = 'waiting' AND due <= :now) OR (outbox.state = 'leased' AND lease_until <= :now))
+                 AND (:subject = '' OR subject = :subject) AND tenant = :tenant AND mode = :mode
                ORDER BY due, job_id LIMIT 1""",
             now=self._tx.now,
             subject=subject,
+            tenant=tenant,
+            mode=mode,
         )
         if row is None:
             return None

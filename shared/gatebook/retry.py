@@ -22,6 +22,8 @@ ATTEMPT_S = 8.0
 """Longest time of one attempt, seconds."""
 BASE_S = 0.5
 CAP_S = 20.0
+THROTTLED_S = 60.0
+"""When to come back to an upstream that refused every attempt because of a rate limit and did not say for how long."""
 
 T = TypeVar("T")
 
@@ -142,7 +144,7 @@ def _translated(error: TransientError, operation: Operation) -> GatebookError | 
         return RateLimitedError(
             "the upstream asks to wait.",
             next_step="Go on with other work and repeat this call later.",
-            retry_after_s=error.retry_after_s,
+            retry_after_s=THROTTLED_S if error.retry_after_s is None else error.retry_after_s,
         )
     return UpstreamUnavailableError(
         f"the upstream did not answer in {ATTEMPTS} attempts or the time of one call.",

@@ -41,6 +41,7 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
     ports: dict[object, object] = field(default_factory=dict[object, object])
+    _policy: Policy | None = field(default=None, repr=False)
     _thread: DatabaseThread = field(default_factory=DatabaseThread, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +86,9 @@ class Runtime:
         Raises:
             ConfigurationError: If the file does not fit; nothing that needs a judgement goes on then.
         """
-        return Policy.load(self.settings.policy_file or self.settings.home / "policy.toml")
+        path = self.settings.policy_file or self.settings.home / "policy.toml"
+        self._policy = Policy.load(path, known=self._policy)
+        return self._policy
 
     def close(self) -> None:
         """Release the database."""

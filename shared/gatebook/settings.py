@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     call_s: Seconds = Field(default=20, description="Seconds one tool call may take in all.")
     host: str = Field(default="127.0.0.1", description="Address of HTTP and SSE; loopback only.")
     port: int = Field(default=8420, ge=0, le=65_535, description="Port of HTTP and SSE; 0 takes a free one.")
+    claude: str = Field(default="claude", description="The Claude Code program for `--agent claude`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Log level on stderr.")
 
     @computed_field

@@ -54,6 +54,8 @@ class CallRecord:
     tool_use_id: str = ""
     input_size: int = 0
     output_size: int = 0
+    counted: bool = False
+    """Whether the day's calls include it already."""
     retries: list[int] = field(default_factory=list[int])
     cost_usd: float | None = None
     outcome: str = ""

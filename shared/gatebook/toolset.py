@@ -101,6 +101,8 @@ class Toolset:
         schema = portable_input(metadata.arg_model)
         declares_run = "run_id" in injected.arguments
         name = _name(function)
+        if name in self.specs:
+            raise TypeError(f"{self.name} declares {name} twice")
         self.specs[name] = ToolSpec(
             server=self.name,
             name=name,

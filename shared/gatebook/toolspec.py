@@ -1,7 +1,7 @@
 """What one tool is: its reach, its strict schema, and the functions behind it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -50,6 +50,10 @@ class ToolSpec:
         """Hash of what a person's yes relied on: the name, the description, the schema and the reach."""
         return digest([self.server, self.name, self.description, self.input_schema, int(self.reach)])
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(_property_names(self.input_schema))
+
     def validate(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Return the validated arguments with their defaults.
 
@@ -60,7 +64,7 @@ class ToolSpec:
             model = self.metadata.arg_model.model_validate(self._decoded(arguments))
         except ValidationError as error:
             raise InvalidArgumentsError(
-                brief(error, tuple(self.metadata.arg_model.model_fields)),
+                brief(error, self._names),
                 next_step="Correct the arguments and call again.",
             ) from None
         return model.model_dump_one_level()
@@ -124,7 +128,7 @@ class ToolSpec:
         return decoded
 
 
-def brief(error: ValidationError, known: tuple[str, ...]) -> str:
+def brief(error: ValidationError, known: frozenset[str]) -> str:
     """Say in one short sentence what does not fit, without any value and without names that the caller made up."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     parts = [f"{_place(fault['loc'], known)}: {fault['msg']}" for fault in faults[:5]]
@@ -132,7 +136,16 @@ def brief(error: ValidationError, known: tuple[str, ...]) -> str:
     return "; ".join(parts) + more + "."
 
 
-def _place(location: tuple[int | str, ...], known: tuple[str, ...]) -> str:
+def _place(location: tuple[int | str, ...], known: frozenset[str]) -> str:
     if not location or location[0] not in known:
         return "an unknown argument"
-    return ".".join(str(part) if isinstance(part, int) or part.isidentifier() else "?" for part in location)
+    return ".".join(str(part) if isinstance(part, int) or part in known else "?" for part in location)
+
+
+def _property_names(node: JsonValue) -> Iterator[str]:
+    """Yield every property that a schema declares, at any depth."""
+    if isinstance(node, dict):
+        declared = node.get("properties")
+        yield from declared if isinstance(declared, dict) else ()
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _property_names(inner)

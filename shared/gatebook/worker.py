@@ -5,10 +5,18 @@ from functools import partial
 
 import anyio
 
-from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.errors import GatebookError, InProgressError, OutcomeUnknownError, PausedError, UpstreamUnavailableError
+from gatebook.errors import (
+    ConfigurationError,
+    GatebookError,
+    InProgressError,
+    OutcomeUnknownError,
+    PausedError,
+    RateLimitedError,
+    StorageFullError,
+    UpstreamUnavailableError,
+)
 from gatebook.guard import Guard
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
@@ -16,6 +24,14 @@ from gatebook.switches import PAUSE, Switches
 
 logger = logging.getLogger(__name__)
 POLL_S = 1.0
+_PASSING = (
+    ConfigurationError,
+    InProgressError,
+    PausedError,
+    RateLimitedError,
+    StorageFullError,
+    UpstreamUnavailableError,
+)
 
 
 class Worker:
@@ -34,11 +50,10 @@ class Worker:
         """Run the next job that is due, or the one about `subject`; None when there is none or the suite is paused."""
 
         def lease(tx: Transaction) -> Job | None:
-            return (
-                None
-                if Switches(tx).reason(PAUSE) is not None
-                else Outbox(tx).lease(self._runtime.owner, subject=subject)
-            )
+            if Switches(tx).reason(PAUSE) is not None:
+                return None
+            settings = self._runtime.settings
+            return Outbox(tx).lease(self._runtime.owner, tenant=settings.tenant, mode=settings.mode, subject=subject)
 
         job = await self._runtime.transact(lease)
         if job is not None:
@@ -61,21 +76,31 @@ class Worker:
         try:
             await self._guard.execute_approved(approval)
         except GatebookError as error:
-            ending = partial(_refused, job=job, approval=approval, error=error)
+            ending = partial(_refused, job=job, error=error)
+        except Exception:
+            # The outermost handler, as in the guard: a defect of one tool must not end the worker.
+            logger.exception("a job failed")
+            ending = partial(_broken, job=job)
         else:
             ending = partial(_done, job=job)
         await self._runtime.transact(ending)
 
 
 def _done(tx: Transaction, *, job: Job) -> None:
+    # Still open only where the same effect was done under another approval: there is nothing left to use it for.
+    Approvals(tx).void(Approvals(tx).get(job.subject), reason="superseded")
     Outbox(tx).finish(job)
 
 
-def _refused(tx: Transaction, *, job: Job, approval: Approval, error: GatebookError) -> None:
+def _broken(tx: Transaction, *, job: Job) -> None:
+    Outbox(tx).postpone(job, error="internal")
+
+
+def _refused(tx: Transaction, *, job: Job, error: GatebookError) -> None:
     """Try later what may yet succeed; what cannot any more is void and needs a person's attention."""
-    if isinstance(error, (InProgressError, PausedError, UpstreamUnavailableError)) or error.retry_after_s is not None:
+    if isinstance(error, _PASSING) or error.retry_after_s is not None:
         Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s)
         return
     if not isinstance(error, OutcomeUnknownError):
-        Approvals(tx).void(approval, reason=error.code)
+        Approvals(tx).void(Approvals(tx).get(job.subject), reason=error.code)
     Outbox(tx).finish(job, error=error.code)

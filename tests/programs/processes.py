@@ -24,7 +24,11 @@ def gatebook(
 ) -> str:
     """Run the command to its end and return what it printed."""
     done = subprocess.run(
-        [*command, *arguments], env=environment(home, **settings), capture_output=True, text=True, timeout=120,
+        [*command, *arguments],
+        env=environment(home, **settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
         check=False,
     )
     assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -77,11 +77,6 @@ async def talking(eof_drain_s: float) -> AsyncGenerator[Talk]:
             yield Talk(to_server, from_server, entered)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 async def test_a_call_that_the_client_cancelled_does_not_delay_the_end() -> None:
     async with talking(eof_drain_s=LONG_S) as client:

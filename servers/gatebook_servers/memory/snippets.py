@@ -14,6 +14,8 @@ _LEAD = 40  # characters shown before the first match
 _SPAN = SNIPPET_CHARS - 2 * _LEAD
 _MOST_MATCHES = 500
 _ENDING = 3  # letters that word forms mostly differ in
+_SHORTEST = 3  # letters that a word is recognised by at least
+_GAP = re.compile(r"\s+")
 
 
 class _Folding(dict[int, int]):
@@ -43,7 +45,7 @@ def snippet(value: str, words: Sequence[str]) -> str:
 
 def _densest(value: str, words: Sequence[str]) -> int:
     """Return where the passage with the most different words begins; the first of equal ones."""
-    stems = "|".join(sorted({_fold(word)[: max(_ENDING, len(word) - _ENDING)] for word in words}, reverse=True))
+    stems = "|".join(re.escape(_fold(word)[: max(_SHORTEST, len(word) - _ENDING)]) for word in words)
     found = islice(re.finditer(rf"(?<!\w)(?:{stems})", _fold(value)), _MOST_MATCHES)
     matches = [(match.start(), match.group()) for match in found]
 
@@ -56,9 +58,9 @@ def _densest(value: str, words: Sequence[str]) -> int:
 
 
 def _word_at(value: str, begin: int) -> int:
-    """Return the beginning of the next word when `begin` is inside one."""
-    space = value.find(" ", begin, begin + _LEAD) if begin else -1
-    return begin if space < 0 else space + 1
+    """Return the beginning of the next word when `begin` is inside a text."""
+    gap = _GAP.search(value, begin, begin + _LEAD) if begin else None
+    return gap.end() if gap else begin
 
 
 def _fold(text: str) -> str:

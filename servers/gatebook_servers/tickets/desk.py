@@ -1,4 +1,4 @@
-"""The port that every ticket desk implements, and the values that cross it. Texts here are raw, as they were written."""
+"""The port that every ticket desk implements, and the values that cross it. Texts here are raw, as outsiders wrote."""
 
 from collections.abc import Sequence
 from datetime import datetime

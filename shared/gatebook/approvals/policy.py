@@ -5,9 +5,9 @@ from enum import IntEnum
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from gatebook.errors import ConfigurationError
 from gatebook.intents import Facts, Value, text_digest
@@ -24,12 +24,14 @@ class Outcome(IntEnum):
 
 
 OutcomeName = Literal["allow", "review", "deny"]
+_KEYWORD = "keyword"
+"""The matcher's category for a rule's own phrases; it also finds the built-in terms, which are no rule's business."""
 
 
 class Keywords(Value):
     """Literal phrases that make a rule match; found by the one term matcher, inflections and look-alikes included."""
 
-    any: tuple[str, ...]
+    any: tuple[str, ...] = Field(min_length=1)
 
 
 class When(Value):
@@ -54,6 +56,12 @@ class Rule(Value):
     then: Then
 
 
+def _distinct(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    if len({rule.id for rule in rules}) != len(rules):
+        raise ValueError("two rules have the same id")
+    return rules
+
+
 class Verdict(Value):
     """What policy decided, and which rules said so."""
 
@@ -69,7 +77,7 @@ class PolicyFile(Value):
     always_allow: tuple[str, ...] = ()
     always_review: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
-    rule: tuple[Rule, ...] = ()
+    rule: Annotated[tuple[Rule, ...], AfterValidator(_distinct)] = ()
 
 
 class Policy:
@@ -79,25 +87,21 @@ class Policy:
         self.source = source
         self.sha256 = text_digest(source)
         self._file = _parse(source)
-        self._terms = {
-            rule.id: SensitiveTerms({rule.id: list(rule.when.keywords.any)})
-            for rule in self._file.rule
-            if rule.when.keywords
-        }
+        self._terms = {rule.id: _matcher(rule) for rule in self._file.rule}
 
     @classmethod
-    def load(cls, path: Path) -> "Policy":
+    def load(cls, path: Path, *, known: "Policy | None" = None) -> "Policy":
         """Read the operator's policy, or the shipped one where the file does not exist.
+
+        Args:
+            path: The operator's file.
+            known: The policy read before; returned again while the file says the same.
 
         Raises:
             ConfigurationError: If the file cannot be read or does not fit. Nothing is allowed then.
         """
-        try:
-            return cls(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return cls(resources.files(__package__ or "").joinpath("policy.toml").read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigurationError("the policy file cannot be read.", next_step="Check its permissions.") from error
+        source = _source(path)
+        return known if known is not None and known.source == source else cls(source)
 
     def judge(self, *, name: str, reach: Reach, facts: Facts) -> Verdict:
         """Judge a call to the tool `name` (`server.tool`) on what the server itself found out."""
@@ -136,14 +140,36 @@ class Policy:
             return False
         if rule.when.notifies is not None and rule.when.notifies is not facts.notifies:
             return False
-        terms = self._terms.get(rule.id)
+        terms = self._terms[rule.id]
         return terms is None or any(
-            hit.category == rule.id for passage in facts.passages for hit in terms.find(passage.text)
+            hit.category == _KEYWORD for passage in facts.passages for hit in terms.find(passage.text)
         )
 
 
 def _any_glob(globs: tuple[str, ...], name: str) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return resources.files(__package__ or "").joinpath("policy.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the policy file cannot be read.", next_step="Check its permissions; it is UTF-8 text."
+        ) from error
+
+
+def _matcher(rule: Rule) -> SensitiveTerms | None:
+    if rule.when.keywords is None:
+        return None
+    try:
+        return SensitiveTerms({_KEYWORD: list(rule.when.keywords.any)})
+    except ValueError as error:
+        raise ConfigurationError(
+            "a keyword of the policy has no letter or digit.", next_step="Correct the policy file."
+        ) from error
 
 
 def _parse(source: str) -> PolicyFile:

@@ -211,7 +211,8 @@ class Approvals:
             raise ForbiddenError("the request is another principal's.", next_step="Cancel only your own requests.")
         if request.state != "pending":
             raise _settled(request)
-        self._move(request, "cancelled", reason=reason or "withdrawn by the agent")
+        # The words around it keep an agent from naming one of the machine's own reasons.
+        self._move(request, "cancelled", reason=f"withdrawn: {reason}" if reason else "withdrawn by the agent")
         return self.get(approval_id)
 
     def consume(self, *, tenant: str, fingerprint: str) -> str | None:
@@ -297,8 +298,9 @@ class Approvals:
     def _move(self, request: Approval, state: ApprovalState, *, reason: str, use_by: float | None = None) -> None:
         self._tx.execute(
             """UPDATE approvals SET state = :state, state_reason = :reason, use_by = :use_by, changed_at = :now
-               WHERE approval_id = :id""",
+               WHERE approval_id = :id AND state = :before""",
             id=request.approval_id,
+            before=request.state,
             state=state,
             reason=reason,
             use_by=use_by,

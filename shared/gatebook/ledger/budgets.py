@@ -8,8 +8,6 @@ from gatebook.intents import Value
 class Limits(Value):
     """A principal's limits for a day; None is no limit."""
 
-    calls: int
-    runs: int
     tokens: int | None = None
     usd: float | None = None
 

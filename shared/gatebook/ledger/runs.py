@@ -69,13 +69,13 @@ class Runs:
             raise NotFoundError("no run has this id.", next_step="Call start_run, or list_runs for valid ids.")
         return run
 
-    def active(self, handle: str) -> Run:
-        """Return the run that a handle drives.
+    def driven(self, handle: str) -> Run:
+        """Return the run that a handle drives, or drove while it went on.
 
         Raises:
             NotFoundError: If there is no such run.
+            InvalidArgumentsError: If the handle has no epoch.
             RunLeaseLostError: If another agent resumed it since this handle was given out.
-            RunNotActiveError: If it is finished or paused.
         """
         run_id, _, epoch = handle.partition(".")
         run = self.get(run_id)
@@ -87,11 +87,31 @@ class Runs:
             raise RunLeaseLostError(
                 "another agent resumed this run.", next_step="Stop working on it; do not resume it again."
             )
+        return run
+
+    def active(self, handle: str) -> Run:
+        """Return the run that a handle drives.
+
+        Raises:
+            NotFoundError, InvalidArgumentsError, RunLeaseLostError: As `driven`.
+            RunNotActiveError: If it is finished or paused.
+        """
+        run = self.driven(handle)
         if run.status != "running":
             raise RunNotActiveError(
                 f"the run is {run.status}.", next_step="Call start_run with its key to continue a paused run."
             )
         return run
+
+    def require_step(self, handle: str) -> None:
+        """Refuse a call that may not use the grace when the run has no step left for it.
+
+        Raises:
+            StepBudgetExceededError: If it has none.
+        """
+        run = self.active(handle)
+        if run.steps >= run.step_limit:
+            raise _used_up(run)
 
     def resume(self, run: Run, *, max_steps: int) -> Run:
         """Raise the epoch, so that older handles are refused; a paused run gets steps anew."""
@@ -221,12 +241,16 @@ class Runs:
             "UPDATE runs SET grace = grace - 1 WHERE run_id = :id AND grace > 0", id=run.run_id
         ):
             return
-        raise StepBudgetExceededError(
-            f"the run used its {run.step_limit} steps.",
-            next_step="Save a checkpoint, then call finish_run with status paused.",
-            details={"limit": run.step_limit, "spent": run.steps, "remaining": 0},
-        )
+        raise _used_up(run)
 
     def _run(self, where: str, **parameters: Value) -> Run | None:
         row = self._tx.one(f"SELECT {_RUN} FROM runs WHERE {where}", **parameters)  # noqa: S608 - constants
         return Run.model_validate(dict(row)) if row else None
+
+
+def _used_up(run: Run) -> StepBudgetExceededError:
+    return StepBudgetExceededError(
+        f"the run used its {run.step_limit} steps.",
+        next_step="Save a checkpoint, then call finish_run with status paused.",
+        details={"limit": run.step_limit, "spent": run.steps, "remaining": 0},
+    )

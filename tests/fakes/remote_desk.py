@@ -1,0 +1,191 @@
+"""A desk of another service, written as an adapter to any service would be, and the process it talks to."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import httpx
+from pydantic import JsonValue
+
+from gatebook.http import HttpClient
+from gatebook.retry import Operation
+from gatebook_servers.tickets.desk import (
+    Applied,
+    Capabilities,
+    Comment,
+    NewTicket,
+    Patch,
+    Person,
+    Slice,
+    Ticket,
+    Visibility,
+    Window,
+)
+
+PREFIX = "remote:"
+Json = dict[str, JsonValue]
+
+
+class RemoteDesk:
+    """Tickets behind HTTP. Not fenced: the service applies a repeated request again.
+
+    Args:
+        url: Where the service is.
+        effects: How writes are classed for retries; anything but EFFECT is wrong and shows what that costs.
+    """
+
+    account = "remote"
+    capabilities = Capabilities(internal_notes=True, fenced=False)
+
+    def __init__(self, url: str, *, effects: Operation = Operation.EFFECT) -> None:
+        self._http = HttpClient(url)
+        self._effects = effects
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def page(self, window: Window, *, position: str, limit: int) -> Slice:
+        query = {"since": window.since, "until": window.until}
+        times = {name: value.isoformat(timespec="microseconds") for name, value in query.items() if value is not None}
+        return await self._slice("/tickets", {**times, "status": window.status or ""}, position=position, limit=limit)
+
+    async def search(self, text: str, *, position: str, limit: int) -> Slice:
+        return await self._slice("/search", {"text": text}, position=position, limit=limit)
+
+    async def get(self, ref: str) -> Ticket:
+        return _ticket(await self._read(f"/tickets/{_name(ref)}"))
+
+    async def comments(self, ref: str) -> Sequence[Comment]:
+        answer = await self._read(f"/tickets/{_name(ref)}/comments")
+        return [_comment(said) for said in cast("list[Json]", answer["comments"])]
+
+    async def create(self, new: NewTicket, *, marker: str) -> Applied:
+        return await self._write("POST", "/tickets", {**new.model_dump(), "marker": marker})
+
+    async def update(self, ref: str, patch: Patch, *, base_version: str, marker: str) -> Applied:
+        body = {**patch.model_dump(mode="json"), "version": base_version, "marker": marker}
+        return await self._write("PATCH", f"/tickets/{_name(ref)}", body)
+
+    async def comment(self, ref: str, body: str, *, visibility: Visibility, head: str | None, marker: str) -> Applied:
+        author: Json = {"name": "Gatebook", "role": "bot"}
+        said: Json = {"body": body, "public": visibility == "public", "author": author, "head": head, "marker": marker}
+        return await self._write("POST", f"/tickets/{_name(ref)}/comments", said)
+
+    async def find_operation(self, ref: str, marker: str) -> Applied | None:
+        del ref
+        answer = await self._read(f"/operations/{quote(marker)}")
+        return _applied(cast("Json", answer["operation"])) if answer["operation"] else None
+
+    async def _slice(self, path: str, query: Mapping[str, str], *, position: str, limit: int) -> Slice:
+        given = {**query, "after": position, "limit": str(limit)}
+        answer = await self._read(path, {name: value for name, value in given.items() if value})
+        tickets = tuple(_ticket(ticket) for ticket in cast("list[Json]", answer["tickets"]))
+        return Slice(tickets=tickets, position=str(answer["position"]), complete=not answer["more"])
+
+    async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        return cast("Json", await self._http.request("GET", path, operation=Operation.READ, query=query))
+
+    async def _write(self, method: str, path: str, body: Json) -> Applied:
+        return _applied(cast("Json", await self._http.request(method, path, operation=self._effects, body=body)))
+
+
+def _name(ref: str) -> str:
+    return quote(ref.removeprefix(PREFIX) if ref.startswith(PREFIX) else "-", safe="")
+
+
+def _ticket(answer: Json) -> Ticket:
+    fields = {name: value for name, value in answer.items() if name != "id"}
+    return Ticket.model_validate({**fields, "ref": f"{PREFIX}{answer['id']}"})
+
+
+def _comment(said: Json) -> Comment:
+    author = Person.model_validate({"name": "", **cast("Json", said["author"])})
+    return Comment.model_validate(
+        {
+            "comment_id": said["id"],
+            "author": author,
+            "visibility": "public" if said["public"] else "internal",
+            "body": said["body"],
+            "created_at": said["created_at"],
+            "ours": author.role != "customer",
+        }
+    )
+
+
+def _applied(done: Json) -> Applied:
+    return Applied.model_validate(
+        {"ref": f"{PREFIX}{done['ticket']}", "operation_id": done["id"], "version": done["version"], "at": done["at"]}
+    )
+
+
+@dataclass(frozen=True)
+class RemoteService:
+    """The running service, as a test steers it."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+
+    def reset(self) -> None:
+        self._control("reset", {})
+
+    def tickets(self, rows: Sequence[Mapping[str, JsonValue]]) -> None:
+        """Put tickets there, in the form of an import file's rows."""
+        self._control("tickets", {"tickets": [dict(row) for row in rows]})
+
+    def faults(self, *faults: Json, seed: int = 0) -> None:
+        """Let these go wrong from now on, and nothing else; see `Fault` in the server."""
+        self._control("faults", {"faults": list(faults), "seed": seed})
+
+    def comments(self, ticket_id: str) -> list[Json]:
+        """Return what the service really has."""
+        return cast("list[Json]", cast("Json", self._control("state", {})["comments"])[ticket_id])
+
+    def texts(self, ticket_id: str) -> list[str]:
+        """Return what was said on a ticket."""
+        return [str(said["body"]) for said in self.comments(ticket_id)]
+
+    def requests(self, method: str) -> int:
+        """Return how often anything was asked with an HTTP method, control apart."""
+        asked = cast("list[str]", self._control("state", {})["requests"])
+        return sum(request.startswith(method) for request in asked)
+
+    def down(self) -> None:
+        """Refuse every connection from now on; what is there stays."""
+        self._tell("down")
+
+    def up(self) -> None:
+        """Listen again, on the same port."""
+        self._tell("up")
+
+    def _tell(self, word: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline().strip() == word
+
+    def _control(self, what: str, body: Json) -> Json:
+        answer = httpx.post(f"{self.url}/control/{what}", json=body, trust_env=False)
+        answer.raise_for_status()
+        return cast("Json", json.loads(answer.content))
+
+
+@contextmanager
+def running_service() -> Generator[RemoteService]:
+    """Run the service in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("remote_desk_server.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("listening ").strip()
+        try:
+            yield RemoteService(url, process)
+        finally:
+            process.stdin.close()
+            process.wait(timeout=10)

@@ -22,9 +22,15 @@ from gatebook.settings import Settings
 from gatebook.toolset import build_server
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import SERVERS, catalogue
+from gatebook_servers.commands.data import seed_templates
+from gatebook_servers.memory.store import Notes
+from gatebook_servers.nightly.client import Servers
+from gatebook_servers.nightly.shift import NightShift
+from gatebook_servers.nightly.state import Order, Report
 from gatebook_servers.tickets.importing import ImportReport, import_tickets
 
 Json = dict[str, JsonValue]
+SINCE, UNTIL = "2026-11-21T18:00:00Z", "2026-11-22T06:00:00Z"
 
 
 def text_of(result: CallToolResult) -> str:
@@ -84,6 +90,20 @@ class Suite:
         async with Client(server, mode=mode) as client:
             yield Agent(client)
 
+    async def night(
+        self, *, since: str = SINCE, until: str = UNTIL, runtime: Runtime | None = None, **limits: int | bool
+    ) -> Report:
+        """Work a night with the reference agent, as `gatebook nightly` does."""
+        chosen = runtime or self.runtime
+        seed_templates(chosen)
+        order = Order.model_validate(
+            {"since": since, "until": until, "key": f"nightly/{since}/{until}", "day": until[:10], **limits}
+        )
+        async with self.agent(runtime=chosen) as agent:
+            offered = {tool.name: "suite" for tool in (await agent.client.list_tools()).tools}
+            servers = Servers({"suite": agent.client}, offered)
+            return await NightShift(servers, order, lambda _done, _total, _ref: None).work()
+
     def tickets(self, rows: Sequence[Mapping[str, JsonValue]]) -> ImportReport:
         file = self.home / "import.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -123,6 +143,10 @@ class Suite:
         with self.runtime.database.transaction() as tx:
             rows = tx.all("SELECT * FROM desk_comments WHERE ticket_id = :id ORDER BY created_at", id=ticket_id)
         return list(rows)
+
+    def note(self, key: str) -> str:
+        with self.runtime.database.transaction() as tx:
+            return Notes(tx).get(key).value
 
     def count(self, table: str) -> int:
         with self.runtime.database.transaction() as tx:

@@ -29,7 +29,7 @@ class SystemClock:
 class ManualClock:
     """A clock that a test moves."""
 
-    seconds: float = 1_790_000_000.0
+    seconds: float = 1_795_329_000.0
 
     def now(self) -> float:
         return self.seconds

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+
 from programs.processes import COMMAND, environment, gatebook, kill_tree, start
 
 WINDOW = ("--since", "2026-11-21T18:00:00Z", "--until", "2026-11-22T06:00:00Z")
@@ -18,7 +19,6 @@ PATIENCE = {"GATEBOOK_LEASE_S": "1", "GATEBOOK_SETTLE_S": "0.2"}
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.requirement("resume-after-kill")
 def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     dice = random.Random(20261122)
@@ -51,8 +51,12 @@ def _killed_after(home: Path, *, steps: int) -> bool:
 def _finish(home: Path) -> dict[str, object]:
     for _ in range(5):
         done = subprocess.run(
-            [*COMMAND, "nightly", *WINDOW, "--json"], env=environment(home, **PATIENCE), capture_output=True, text=True,
-            timeout=300, check=False,
+            [*COMMAND, "nightly", *WINDOW, "--json"],
+            env=environment(home, **PATIENCE),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         assert done.returncode in (0, 4), done.stderr
         report = json.loads(done.stdout)

@@ -29,6 +29,7 @@ from gatebook_servers.tickets.desk import (
 )
 
 PREFIX = "remote:"
+MAX_COMMENTS = 1_000
 Json = dict[str, JsonValue]
 
 
@@ -63,7 +64,7 @@ class RemoteDesk:
 
     async def comments(self, ref: str) -> Sequence[Comment]:
         answer = await self._read(f"/tickets/{_name(ref)}/comments")
-        return [_comment(said) for said in cast("list[Json]", answer["comments"])]
+        return [_comment(said) for said in cast("list[Json]", answer["comments"])[-MAX_COMMENTS:]]
 
     async def create(self, new: NewTicket, *, marker: str) -> Applied:
         return await self._write("POST", "/tickets", {**new.model_dump(), "marker": marker})
@@ -141,6 +142,12 @@ class RemoteService:
     def faults(self, *faults: Json, seed: int = 0) -> None:
         """Let these go wrong from now on, and nothing else; see `Fault` in the server."""
         self._control("faults", {"faults": list(faults), "seed": seed})
+
+    def customer_writes(self, ticket_id: str, text: str) -> None:
+        """Add a public message of the customer."""
+        author: Json = {"name": "Robin Reyes", "role": "customer"}
+        said: Json = {"body": text, "public": True, "author": author, "head": None, "marker": ""}
+        httpx.post(f"{self.url}/tickets/{ticket_id}/comments", json=said, trust_env=False).raise_for_status()
 
     def comments(self, ticket_id: str) -> list[Json]:
         """Return what the service really has."""

@@ -15,7 +15,7 @@ from gatebook.ledger.runs import Runs
 from gatebook.switches import PAUSE, Switches
 from gatebook.telemetry import JsonFormatter
 from gatebook.toolset import Toolset, build_server
-from suite import Agent, Suite, ticket
+from suite import Agent, Json, Suite, ticket
 
 pytestmark = pytest.mark.anyio
 
@@ -188,18 +188,19 @@ async def test_the_operators_run_is_authoritative(suite: Suite, mode: str) -> No
     async with suite.agent("tickets", "runs", mode=mode, runtime=runtime) as agent:
         await agent.ok("list_tickets")
         await agent.ok("list_tickets", run_id=ours)
-        for tool, arguments in (("list_tickets", {}), ("checkpoint", {"seq": 1, "state": {}}), ("get_run", {})):
+        checkpoint: Json = {"seq": 1, "state": {}}
+        for tool, arguments in (("list_tickets", None), ("checkpoint", checkpoint), ("get_run", None)):
             refused = await agent.call(tool, arguments, run_id=other)
             assert refused.code == "forbidden"
             assert other not in refused.text
-        assert (await agent.ok("checkpoint", seq=1, state={}))["run_id"] == ours
+        assert (await agent.ok("checkpoint", checkpoint))["run_id"] == ours
     assert steps_of(suite, ours) == ["list_tickets", "list_tickets"]
     assert steps_of(suite, other) == []
 
 
 async def test_every_call_counts_once_refused_or_not(suite: Suite, mode: str) -> None:
     suite.tickets([ticket()])
-    calls = (
+    calls: list[tuple[str, Json, str]] = [
         ("list_tickets", {}, ""),
         ("nope", {}, "not_found"),
         ("get_ticket", {"ref": "local:ZZ-9"}, "not_found"),
@@ -208,7 +209,7 @@ async def test_every_call_counts_once_refused_or_not(suite: Suite, mode: str) ->
         ("draft_reply", {"ref": "local:ZZ-9", "body": "Hello."}, "not_found"),
         ("update_ticket", {"ref": "local:AB-1", "version": "99", "priority": "Low"}, "conflict"),
         ("list_tickets", {"run_id": "run_none.1"}, "not_found"),
-    )
+    ]
     async with suite.agent("tickets", mode=mode) as agent:
         for number, (tool, arguments, code) in enumerate(calls, start=1):
             assert (await agent.call(tool, arguments)).code == code
@@ -223,14 +224,14 @@ async def test_a_pause_stops_what_reaches_outside_and_nothing_else(suite: Suite,
 
     async with suite.agent("tickets", mode=mode) as agent:
         first = await agent.ok("draft_reply", ref="local:AB-1", body="Hello.")
-        send = {"draft_id": first["draft_id"], "visibility": "public"}
+        send: Json = {"draft_id": first["draft_id"], "visibility": "public"}
         await agent.call("send_reply", send)
         suite.approve(suite.requests()[0].approval_id)
         await suite.runtime.transact(pause)
         assert await suite.execute() is None
-        update = {"ref": "local:AB-1", "version": "1", "add_tags": ["seen"]}
-        escalate = {"ref": "local:AB-1", "reason": "a person must look"}
-        create = {"project": "AB", "title": "A new board"}
+        update: Json = {"ref": "local:AB-1", "version": "1", "add_tags": ["seen"]}
+        escalate: Json = {"ref": "local:AB-1", "reason": "a person must look"}
+        create: Json = {"project": "AB", "title": "A new board"}
         for tool, arguments in (
             ("send_reply", send), ("update_ticket", update), ("escalate_ticket", escalate), ("create_ticket", create),
         ):  # fmt: skip

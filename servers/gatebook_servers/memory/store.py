@@ -195,9 +195,6 @@ class Notes:
         return Written(key=draft.key, version=version, changed=True)
 
     def _save(self, draft: _Draft, *, version: int, deleted: bool) -> None:
-        # The index drops a note's old words when it is marked deleted and takes the new ones when it is live again; in
-        # one statement the order of the two triggers, and with it the index, would be left to the database.
-        self._tx.execute("UPDATE memory_items SET deleted = 1 WHERE key = :key AND deleted = 0", key=draft.key)
         self._tx.execute(
             """INSERT INTO memory_items
                  (key, value, tags, version, sha256, deleted, actor, run_id, created_at, updated_at)

@@ -29,7 +29,7 @@ _KEYWORD = "keyword"
 
 
 class Keywords(Value):
-    """Literal phrases that make a rule match; found by the one term matcher, inflections and look-alikes included."""
+    """Literal phrases that make a rule match, also when they are disguised; inflections have to be listed."""
 
     any: tuple[str, ...] = Field(min_length=1)
 

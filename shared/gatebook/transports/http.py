@@ -111,8 +111,6 @@ def run_http(
     Raises:
         OSError: The port cannot be bound.
     """
-    listener = _bind(options)
-    ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
     underway = _Underway()
     config = uvicorn.Config(
         _compose(servers, options, underway),
@@ -125,6 +123,9 @@ def run_http(
         server_header=False,
         timeout_graceful_shutdown=math.ceil(options.drain_s) + 1,  # ours comes first, and without a traceback
     )
+
+    listener = _bind(options)
+    ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
 
     def listening() -> None:
         announce(f"http://{_in_url(options.host)}:{listener.getsockname()[1]}")

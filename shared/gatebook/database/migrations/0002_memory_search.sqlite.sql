@@ -1,6 +1,8 @@
--- External content: the index holds no second copy of the values.
+-- The index holds no second copy of the values; it reads them through a view that knows no deleted note.
+CREATE VIEW memory_live AS SELECT item_id, key, value, tags FROM memory_items WHERE deleted = 0;
+
 CREATE VIRTUAL TABLE memory_search USING fts5 (
-  key, value, tags, content = 'memory_items', content_rowid = 'item_id',
+  key, value, tags, content = 'memory_live', content_rowid = 'item_id',
   tokenize = 'porter unicode61 remove_diacritics 2'
 );
 
@@ -9,13 +11,14 @@ BEGIN
   INSERT INTO memory_search (rowid, key, value, tags) VALUES (new.item_id, new.key, new.value, new.tags);
 END;
 
-CREATE TRIGGER memory_search_update AFTER UPDATE ON memory_items WHEN old.deleted = 0
+-- Before, because the order of two triggers after the same update is not defined.
+CREATE TRIGGER memory_search_forget BEFORE UPDATE ON memory_items WHEN old.deleted = 0
 BEGIN
   INSERT INTO memory_search (memory_search, rowid, key, value, tags)
   VALUES ('delete', old.item_id, old.key, old.value, old.tags);
 END;
 
-CREATE TRIGGER memory_search_updated AFTER UPDATE ON memory_items WHEN new.deleted = 0
+CREATE TRIGGER memory_search_update AFTER UPDATE ON memory_items WHEN new.deleted = 0
 BEGIN
   INSERT INTO memory_search (rowid, key, value, tags) VALUES (new.item_id, new.key, new.value, new.tags);
 END;

@@ -1,0 +1,202 @@
+"""Interrupted effects: looked up before they are repeated, never repeated when nobody can tell."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from gatebook.approvals.requests import Approvals
+from gatebook.effects import EffectRow, Effects
+from gatebook.errors import OutcomeUnknownError, UpstreamUnavailableError
+from gatebook.intents import Intent
+from gatebook.outbox import Job, Outbox
+from gatebook.retry import AmbiguousError
+from gatebook.runtime import Runtime
+from gatebook_servers.tickets.desk import Applied, Visibility
+from gatebook_servers.tickets.desks.local import LocalDesk
+from gatebook_servers.tickets.ports import open_desk
+from suite import Json, Suite, ticket
+
+pytestmark = pytest.mark.anyio
+
+REPLY = "Open the board menu and choose Rename."
+LEASE_AND_SETTLE_S = 91.0
+UNAVAILABLE = UpstreamUnavailableError("no answer.", next_step="Wait.")
+
+
+class ProcessDiedError(Exception):
+    """Stands for the end of a process: nothing behind it is recorded."""
+
+
+@dataclass
+class Trouble:
+    """What happens to a desk's answers. Each is taken once."""
+
+    before: list[Exception] = field(default_factory=list[Exception])
+    after: list[Exception] = field(default_factory=list[Exception])
+    looking: list[Exception] = field(default_factory=list[Exception])
+    sent: int = 0
+
+
+class TroubledDesk(LocalDesk):
+    """The local desk behind a bad line."""
+
+    def __init__(self, runtime: Runtime, trouble: Trouble) -> None:
+        super().__init__(runtime)
+        self._trouble = trouble
+
+    async def comment(self, ref: str, body: str, *, visibility: Visibility, head: str | None, marker: str) -> Applied:
+        self._trouble.sent += 1
+        if self._trouble.before:
+            raise self._trouble.before.pop()
+        applied = await super().comment(ref, body, visibility=visibility, head=head, marker=marker)
+        if self._trouble.after:
+            raise self._trouble.after.pop()
+        return applied
+
+    async def find_operation(self, ref: str, marker: str) -> Applied | None:
+        if self._trouble.looking:
+            raise self._trouble.looking.pop()
+        return await super().find_operation(ref, marker)
+
+
+async def approved(suite: Suite) -> Json:
+    """Ask for a reply and approve it; the arguments of the call."""
+    suite.tickets([ticket()])
+    async with suite.agent("tickets") as agent:
+        draft = await agent.ok("draft_reply", ref="local:AB-1", body=REPLY)
+        send: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
+        assert (await agent.call("send_reply", send)).code == "approval_required"
+    suite.approve(suite.requests()[0].approval_id)
+    return send
+
+
+def the_effect(suite: Suite) -> EffectRow:
+    with suite.runtime.database.transaction() as tx:
+        row = tx.one("SELECT effect_key FROM effects")
+        assert row is not None
+        found = Effects(tx).find(str(row["effect_key"]))
+    assert found is not None
+    return found
+
+
+def the_job(suite: Suite) -> Job:
+    [request] = suite.requests("all")
+    with suite.runtime.database.transaction() as tx:
+        job = Outbox(tx).of_subject("execute_approved", request.approval_id)
+    assert job is not None
+    return job
+
+
+def troubled(suite: Suite, trouble: Trouble) -> Trouble:
+    """Put the suite's process behind a bad line."""
+    suite.runtime.ports[open_desk] = TroubledDesk(suite.runtime, trouble)
+    return trouble
+
+
+@pytest.mark.parametrize("outcome", ["reconciled", "executed"])
+async def test_what_a_dead_process_left_is_looked_up_before_it_is_repeated(
+    suite: Suite, mode: str, outcome: str
+) -> None:
+    send = await approved(suite)
+    died: list[Exception] = [ProcessDiedError()]
+    trouble = troubled(suite, Trouble(after=died) if outcome == "reconciled" else Trouble(before=died))
+    async with suite.agent("tickets", mode=mode) as agent:
+        assert (await agent.call("send_reply", send)).code == "internal"
+    async with suite.agent("tickets", mode=mode, runtime=suite.another_process()) as agent:
+        for wait_s in (0.0, 59.0, 30.0):
+            suite.clock.advance(wait_s)
+            waiting = await agent.call("send_reply", send)
+            assert waiting.code == "in_progress"
+            assert 1 <= float(str(waiting.error["retry_after_s"])) <= LEASE_AND_SETTLE_S
+        suite.clock.advance(1.0)
+        assert (await agent.ok("send_reply", send))["outcome"] == outcome
+        assert (await agent.ok("send_reply", send))["outcome"] == "replayed"
+    assert len(suite.comments("AB-1")) == 1
+    assert trouble.sent == 1
+    assert [request.state for request in suite.requests("all")] == ["used"]
+
+
+async def test_a_worker_takes_over_what_a_dead_worker_left(suite: Suite, caplog: pytest.LogCaptureFixture) -> None:
+    await approved(suite)
+    troubled(suite, Trouble(after=[ProcessDiedError("a customer's words")]))
+    await suite.execute()
+    assert the_job(suite).error == "internal"
+    assert "customer" not in "".join(record.getMessage() for record in caplog.records)
+    heir = suite.another_process()
+    for _ in range(4):
+        suite.clock.advance(60)
+        await suite.execute(runtime=heir)
+    assert len(suite.comments("AB-1")) == 1
+    assert (the_effect(suite).outcome, the_job(suite).state) == ("reconciled", "done")
+    assert [request.state for request in suite.requests("all")] == ["used"]
+
+
+async def test_a_lost_answer_is_looked_up_at_once(suite: Suite) -> None:
+    send = await approved(suite)
+    trouble = troubled(suite, Trouble(after=[AmbiguousError()]))
+    async with suite.agent("tickets") as agent:
+        assert (await agent.ok("send_reply", send))["outcome"] == "reconciled"
+    assert len(suite.comments("AB-1")) == trouble.sent == 1
+
+
+@pytest.mark.parametrize("looking", [[], [UNAVAILABLE]])
+async def test_a_lost_answer_that_cannot_be_looked_up_yet_is_in_progress_and_ends_as_one(
+    suite: Suite, looking: list[Exception]
+) -> None:
+    send = await approved(suite)
+    troubled(suite, Trouble(before=[AmbiguousError()], looking=looking))
+    async with suite.agent("tickets") as agent:
+        answer = await agent.call("send_reply", send)
+        assert answer.code == "in_progress"
+        assert answer.error["retry_after_s"] == 90
+        assert (await agent.call("send_reply", send)).code == "in_progress"
+        suite.clock.advance(LEASE_AND_SETTLE_S)
+        assert (await agent.ok("send_reply", send))["outcome"] == "executed"
+    assert len(suite.comments("AB-1")) == 1
+
+
+async def test_what_nobody_can_tell_is_never_repeated_by_a_machine(suite: Suite, mode: str) -> None:
+    send = await approved(suite)
+    unknown = OutcomeUnknownError("the desk cannot tell.", next_step="Look.")
+    trouble = troubled(suite, Trouble(before=[AmbiguousError()], looking=[unknown]))
+    async with suite.agent("tickets", mode=mode) as agent:
+        for _ in range(3):
+            assert (await agent.call("send_reply", send)).code == "outcome_unknown"
+            suite.clock.advance(3_600)
+    await suite.execute()
+    assert trouble.sent == 1
+    assert (the_effect(suite).state, the_job(suite).state) == ("in_doubt", "failed")
+    with suite.runtime.database.transaction() as tx:
+        assert [request.state for request in Approvals(tx).needing_attention(tenant="default")] == ["in_doubt"]
+        assert len(Effects(tx).unsettled()) == 1
+
+
+async def test_a_surely_refused_attempt_gives_the_approval_back(suite: Suite) -> None:
+    await approved(suite)
+    trouble = troubled(suite, Trouble(before=[UNAVAILABLE]))
+    await suite.execute()
+    assert (suite.requests("all")[0].state, the_job(suite).state) == ("approved", "waiting")
+    suite.clock.advance(5)
+    await suite.execute()
+    assert (suite.requests("all")[0].state, the_job(suite).state) == ("used", "done")
+    assert (trouble.sent, len(suite.comments("AB-1"))) == (2, 1)
+
+
+async def test_the_record_of_an_owner_that_lost_its_lease_does_not_count(suite: Suite) -> None:
+    intent = Intent(target="local:AB-1", operation="reply", subject="drf_1", content={"body": REPLY})
+    about = {"tenant": "default", "mode": "live", "server": "tickets", "tool": "send_reply", "principal": "agent:a"}
+    with suite.runtime.database.transaction() as tx:
+        first = Effects(tx).claim(intent, **about, run_id="", owner="a", lease_s=60, approval_id="")
+    row = the_effect(suite)
+    with suite.runtime.database.transaction() as tx:
+        assert Effects(tx).take_over(row, owner="b", lease_s=60) is None
+    suite.clock.advance(61)
+    with suite.runtime.database.transaction() as tx:
+        second = Effects(tx).take_over(row, owner="b", lease_s=60)
+        assert second is not None
+        assert (second.fence, second.marker, second.takeover) == (first.fence + 1, first.marker, True)
+        assert Effects(tx).take_over(row, owner="c", lease_s=60) is None
+        assert not Effects(tx).finish(first, state="not_applied", result="", outcome="")
+        assert Effects(tx).finish(second, state="done", result="{}", outcome="reconciled")
+        assert not Effects(tx).finish(first, state="done", result='{"stale":1}', outcome="executed")
+    assert (the_effect(suite).state, the_effect(suite).result, the_effect(suite).owner) == ("done", "{}", "b")

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import cast
 
 from gatebook.errors import GatebookError
-from gatebook_servers.commands import data, deciding, hosts, night, serving
+from gatebook_servers.commands import data, deciding, hosts, judging, night, serving
 from gatebook_servers.commands.output import complain
 
 REFUSED = 1
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="gatebook", description="MCP servers that make any agent fit for production.")
     root.add_argument("--version", action="version", version=version("gatebook"))
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for part in (night, serving, deciding, data, hosts):
+    for part in (night, serving, deciding, data, judging, hosts):
         part.add(commands)
     return root
 

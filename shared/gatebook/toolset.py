@@ -106,7 +106,7 @@ class Toolset:
         self.specs[name] = ToolSpec(
             server=self.name,
             name=name,
-            description=inspect.getdoc(function) or "",
+            description=_unwrapped(inspect.getdoc(function) or ""),
             reach=reach,
             function=injected,
             metadata=metadata,
@@ -204,6 +204,11 @@ def _strict_metadata(function: Function, injected: Injected) -> FuncMetadata:
     return FuncMetadata(
         arg_model=model, output_schema=portable_output(loose.output_model), output_model=loose.output_model
     )
+
+
+def _unwrapped(text: str) -> str:
+    """Join the lines of each paragraph: line breaks of the source mean nothing to a model."""
+    return "\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _name(function: Function) -> str:

@@ -1,26 +1,17 @@
-"""Requests and decisions: what sticks, what expires, what is void, and the states in any order of events."""
+"""Requests and decisions: what sticks, what expires, what is void."""
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalState
 from gatebook.approvals.requests import Approvals
-from gatebook.clock import ManualClock
-from gatebook.database.port import Transaction
-from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
 from gatebook.guard import Guard
 from gatebook.outbox import Outbox
 from gatebook.worker import Worker
-from gatebook_servers.catalogue import catalogue
+from gatebook_servers.catalogue import SERVERS, catalogue
 from suite import Agent, Json, Suite, ticket
 
 pytestmark = pytest.mark.anyio
@@ -36,8 +27,13 @@ async def ask(agent: Agent, body: str = "Open the board menu.", *, run_id: str =
     return send
 
 
+def message(body: str, *, role: str) -> Json:
+    author: Json = {"name": "Kim", "role": role}
+    return {"id": "c1", "author": author, "public": True, "body": body, "created_at": "2026-11-21T22:00:00Z"}
+
+
 @contextmanager
-def approvals(suite: Suite) -> Iterator[Approvals]:
+def approvals(suite: Suite) -> Generator[Approvals]:
     with suite.runtime.database.transaction() as tx:
         yield Approvals(tx)
 
@@ -63,6 +59,7 @@ async def test_a_denial_sticks_to_the_content_and_its_reason_reaches_the_agent(s
         assert asked.code == "invalid_arguments"
         del send["run_id"]
         assert (await agent.call("request_approval", tool="send_reply", arguments=send)).code == "approval_denied"
+        suite.clock.advance(1)
         again = await agent.ok("draft_reply", ref="local:AB-1", body="Open the board menu.")
         assert again["draft_id"] == send["draft_id"]
         other = suite.another_process(principal="agent:other")
@@ -158,6 +155,7 @@ async def test_a_new_draft_withdraws_the_older_request_and_voids_its_approval(su
     suite.tickets([ticket()])
     async with suite.agent("tickets", mode=mode) as agent:
         await ask(agent, "First words.")
+        suite.clock.advance(1)
         second = await ask(agent, "Second words.")
         assert [one.state for one in suite.requests("all")] == ["cancelled", "pending"]
         suite.approve(suite.requests()[0].approval_id)
@@ -170,12 +168,11 @@ async def test_a_new_draft_withdraws_the_older_request_and_voids_its_approval(su
 
 
 async def test_a_new_message_of_the_customer_voids_what_was_approved(suite: Suite, mode: str) -> None:
-    said = {"id": "c1", "author": {"name": "Robin", "role": "customer"}, "public": True, "body": "Found it, thanks!"}
     suite.tickets([ticket()])
     async with suite.agent("tickets", mode=mode) as agent:
         send = await ask(agent)
         suite.approve(suite.requests()[0].approval_id)
-        suite.tickets([ticket(comments=[{**said, "created_at": "2026-11-21T22:00:00Z"}])])
+        suite.tickets([ticket(comments=[message("Found it, thanks!", role="customer")])])
         assert (await agent.call("send_reply", send)).code == "conflict"
         await suite.execute()
     assert len(suite.comments("AB-1")) == 1
@@ -184,14 +181,13 @@ async def test_a_new_message_of_the_customer_voids_what_was_approved(suite: Suit
 
 async def test_our_own_tags_and_messages_do_not_void_an_approval(suite: Suite) -> None:
     suite.tickets([ticket()])
-    ours = {"id": "c1", "author": {"name": "Kim", "role": "agent"}, "public": True, "body": "We look into it."}
     async with suite.agent("tickets") as agent:
         await ask(agent)
         suite.approve(suite.requests()[0].approval_id)
         await agent.ok("update_ticket", ref="local:AB-1", version="1", add_tags=["rename"], priority="High")
-        suite.tickets([ticket(comments=[{**ours, "created_at": "2026-11-21T22:00:00Z"}])])
+        suite.tickets([ticket(comments=[message("We look into it.", role="agent")])])
     await suite.execute()
-    assert [comment["body"] for comment in suite.comments("AB-1")] == ["We look into it.", "Open the board menu."]
+    assert {comment["body"] for comment in suite.comments("AB-1")} == {"We look into it.", "Open the board menu."}
 
 
 async def test_a_tool_that_changed_since_voids_and_asks_again(suite: Suite) -> None:
@@ -216,160 +212,8 @@ async def test_an_agent_learns_that_the_tool_changed_and_its_repetition_asks_aga
         send = await ask(agent)
     suite.approve(suite.requests()[0].approval_id)
     specs = catalogue()
-    monkeypatch.setitem(
-        __import__("gatebook_servers.catalogue", fromlist=["SERVERS"]).SERVERS["tickets"].specs,
-        "send_reply",
-        replace(specs["send_reply"], description="Sends it somewhere else."),
-    )
+    changed = replace(specs["send_reply"], description="Sends it somewhere else.")
+    monkeypatch.setitem(SERVERS["tickets"].specs, "send_reply", changed)
     async with suite.agent("tickets") as agent:
         assert (await agent.call("send_reply", send)).code == "approval_invalid"
         assert (await agent.call("send_reply", send)).code == "approval_required"
-
-
-MOVES: dict[ApprovalState, set[ApprovalState]] = {
-    "pending": {"approved", "denied", "expired", "cancelled"},
-    "approved": {"claimed", "lapsed"},
-    "claimed": {"used", "in_doubt", "lapsed", "approved"},
-}
-CONTENTS = st.integers(0, 2)
-
-
-class Broker(RuleBasedStateMachine):
-    """Everything that may happen to requests, in any order and at any time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._home = tempfile.TemporaryDirectory()
-        self.clock = ManualClock()
-        self.database = SqliteDatabase(Path(self._home.name) / "gatebook.db", self.clock)
-        self.seen: dict[str, ApprovalState] = {}
-        self.said_yes: set[str] = set()
-        self.grants: dict[str, int] = {}
-        self.taken: dict[str, int] = {}
-
-    def teardown(self) -> None:
-        self.database.close()
-        self._home.cleanup()
-
-    def _in(self, state: ApprovalState, index: int) -> str:
-        ids = sorted(one for one, now in self.seen.items() if now == state)
-        return ids[index % len(ids)] if ids else "apr_none"
-
-    def _all(self, tx: Transaction) -> list[Approval]:
-        return Approvals(tx).select(tenant="t", limit=1_000)
-
-    @rule(content=CONTENTS)
-    def ask(self, content: int) -> None:
-        with self.database.transaction() as tx:
-            known = Approvals(tx).of_fingerprint(tenant="t", fingerprint=f"{content}" * 64)
-            refused = Approvals(tx).refusal_of(tenant="t", effect_key=f"e{content}", content_sha256="")
-            if (known is not None and known.state in OPEN_STATES) or refused is not None:
-                return
-            Approvals(tx).ask(
-                tenant="t", principal="agent:a", run_id="", kind="effect", server="s", tool="t", tool_sha256="",
-                arguments={}, effect_key=f"e{content}", target="x", operation="o", content={"n": content},
-                fingerprint=f"{content}" * 64, mode="live", rules=[], reason="", decide_within_s=10 * HOUR_S,
-            )  # fmt: skip
-
-    @rule(index=st.integers(0, 9), state=st.sampled_from(["pending", "denied", "expired", "used", "approved"]))
-    def approve(self, index: int, state: ApprovalState) -> None:
-        chosen = self._in(state, index)
-        with self.database.transaction() as tx:
-            stored = Approvals(tx)
-            try:
-                before = stored.get(chosen)
-                stored.approve(chosen, person="p", channel="", shown=before.shown, use_within_s=5 * HOUR_S)
-            except (ConflictError, NotFoundError):
-                return
-            assert before.state == "pending"
-            self.said_yes.add(chosen)
-            self.grants[chosen] = 1
-
-    @rule(index=st.integers(0, 9), state=st.sampled_from(["pending", "approved", "claimed", "expired"]))
-    def deny(self, index: int, state: ApprovalState) -> None:
-        chosen = self._in(state, index)
-        with self.database.transaction() as tx:
-            try:
-                shown = Approvals(tx).get(chosen).shown
-                Approvals(tx).deny(chosen, person="p", channel="", shown=shown, reason="no")
-            except (ConflictError, NotFoundError):
-                return
-
-    @rule(index=st.integers(0, 9), state=st.sampled_from(["pending", "approved", "denied"]))
-    def cancel(self, index: int, state: ApprovalState) -> None:
-        with self.database.transaction() as tx:
-            try:
-                Approvals(tx).cancel(self._in(state, index), principal="agent:a", reason="")
-            except (ConflictError, NotFoundError):
-                return
-
-    @rule(content=CONTENTS)
-    def consume(self, content: int) -> None:
-        with self.database.transaction() as tx:
-            taken = Approvals(tx).consume(tenant="t", fingerprint=f"{content}" * 64)
-            if taken is None:
-                return
-            use_by = Approvals(tx).get(taken).use_by
-        self.taken[taken] = self.taken.get(taken, 0) + 1
-        assert taken in self.said_yes
-        assert self.taken[taken] <= self.grants[taken], "a grant is taken once"
-        assert use_by is not None
-        assert self.clock.now() < use_by
-
-    @precondition(lambda self: "claimed" in self.seen.values())
-    @rule(index=st.integers(0, 9), state=st.sampled_from(["used", "in_doubt", "lapsed", "approved"]))
-    def settle(self, index: int, state: ApprovalState) -> None:
-        chosen = self._in("claimed", index)
-        with self.database.transaction() as tx:
-            Approvals(tx).settle(chosen, state=state)
-        self.grants[chosen] += state == "approved"
-
-    @rule(index=st.integers(0, 9), state=st.sampled_from(list(MOVES)), late=st.booleans())
-    def void(self, index: int, state: ApprovalState, late: bool) -> None:  # noqa: FBT001 - hypothesis passes by name
-        chosen = self._in(state, index)
-        with self.database.transaction() as tx:
-            try:
-                request = Approvals(tx).get(chosen)
-            except NotFoundError:
-                return
-        if late:
-            self.consume(int(request.fingerprint[0]))
-        with self.database.transaction() as tx:
-            Approvals(tx).void(request, reason="superseded")
-
-    @rule(content=CONTENTS)
-    def supersede(self, content: int) -> None:
-        del content
-        with self.database.transaction() as tx:
-            Approvals(tx).supersede(tenant="t", target="x", operation="o", reason="superseded")
-
-    @rule(hours=st.sampled_from([0.5, 4, 6, 11]))
-    def let_time_pass(self, hours: float) -> None:
-        self.clock.advance(hours * HOUR_S)
-
-    @invariant()
-    def states_only_move_as_they_may(self) -> None:
-        with self.database.transaction() as tx:
-            requests = self._all(tx)
-        still_open = [one.fingerprint for one in requests if one.state in OPEN_STATES]
-        assert len(still_open) == len(set(still_open))
-        for one in requests:
-            before = self.seen.get(one.approval_id, "pending")
-            assert one.state == before or reachable(before, one.state), (before, one.state)
-            assert one.approval_id in self.said_yes or one.state in {"pending", "denied", "expired", "cancelled"}
-            self.seen[one.approval_id] = one.state
-
-
-def reachable(before: ApprovalState, after: ApprovalState) -> bool:
-    """Whether `after` can follow, also through states that passed within one step."""
-    return any(
-        step == after or reachable(step, after)
-        for step in MOVES.get(before, set())
-        if step != "approved" or before == "pending" or after == "approved"
-    )  # noqa: E501
-
-
-TestBroker = Broker.TestCase
-TestBroker.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)

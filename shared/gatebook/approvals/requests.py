@@ -93,10 +93,11 @@ class Approvals:
         return rows[0]
 
     def of_fingerprint(self, *, tenant: str, fingerprint: str) -> Approval | None:
-        """Return the newest request with this fingerprint."""
+        """Return the open request with this fingerprint, of which there is at most one, or else the newest."""
         self._apply_clocks()
         rows = self._select(
-            "tenant = :tenant AND fingerprint = :fingerprint ORDER BY created_at DESC, approval_id DESC",
+            """tenant = :tenant AND fingerprint = :fingerprint
+               ORDER BY state IN ('pending', 'approved', 'claimed') DESC, created_at DESC, approval_id DESC""",
             tenant=tenant,
             fingerprint=fingerprint,
         )

@@ -1,0 +1,77 @@
+"""The pages of docs/ that are written from the code."""
+
+import argparse
+from collections.abc import Iterator
+
+from gatebook.settings import Settings
+from gatebook_servers.catalogue import SERVERS
+from gatebook_servers.cli import parser
+
+
+def tools_page() -> str:
+    lines = ["# Tools", "", "Written from the code; what a tool's reach means stands in [concepts](concepts.md).", ""]
+    for name, toolset in SERVERS.items():
+        lines += [f"## {name}", "", toolset.instructions, "", "| tool | reach | what |", "|---|---|---|"]
+        for spec in toolset.specs.values():
+            what = " ".join(spec.description.split())
+            lines.append(f"| `{spec.name}` | {spec.reach.name.lower()} | {what} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def settings_page() -> str:
+    lines = [
+        "# Configuration",
+        "",
+        "Environment variables, or the same names in lower case without the prefix in `gatebook.toml` in the home. The",
+        "environment wins. Secrets are never settings: the bearer token of HTTP and SSE stands in a file of its own.",
+        "",
+        "| variable | default | what |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory or field.default is None else f"`{field.default}`"
+        lines.append(f"| `GATEBOOK_{name.upper()}` | {default} | {field.description} |")
+    lines += [
+        "",
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` switches the export of spans and metrics over HTTP on.",
+        "",
+        "## Policy",
+        "",
+        "`policy.toml` in the home; without it the shipped one applies. The strictest outcome wins.",
+        "",
+        "```toml",
+        "version = 1",
+        'default = "review"                      # for writes that nothing else names',
+        'never = ["tickets.create_ticket"]       # server.tool; * matches anything',
+        'always_review = ["tickets.send_reply"]',
+        "",
+        "[[rule]]",
+        'id = "names-of-partners"',
+        'tools = ["tickets.*"]',
+        'when.keywords.any = ["Contoso"]         # literal phrases, look-alikes and inflections included',
+        'then.outcome = "deny"                   # allow, review or deny',
+        "```",
+        "",
+        "`when.notifies = true` or `false` asks whether the desk would tell someone. A policy that does not fit allows",
+        "nothing: every call that needs a judgement is refused until it is corrected.",
+        "",
+        "## Commands",
+        "",
+        "| command | what |",
+        "|---|---|",
+        *(f"| `gatebook {name}` | {what} |" for name, what in commands(parser())),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def commands(root: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every command with its help, parts of a group behind the group."""
+    for action in root._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        for name, below in action.choices.items():
+            nested = list(commands(below, f"{prefix}{name} "))
+            yield from nested or [(f"{prefix}{name}", helps.get(name, ""))]

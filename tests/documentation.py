@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from typing import cast
 
 from gatebook.settings import Settings
 from gatebook_servers.catalogue import SERVERS
@@ -72,6 +73,7 @@ def commands(root: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[
         if not isinstance(action, argparse._SubParsersAction):
             continue
         helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
-        for name, below in action.choices.items():
+        choices = cast("dict[str, argparse.ArgumentParser]", action.choices)  # pyright: ignore[reportUnknownMemberType]
+        for name, below in choices.items():
             nested = list(commands(below, f"{prefix}{name} "))
             yield from nested or [(f"{prefix}{name}", helps.get(name, ""))]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from documentation import commands, settings_page, tools_page
 
+from documentation import commands, settings_page, tools_page
 from gatebook import errors
 from gatebook_servers.cli import parser
 

@@ -9,10 +9,10 @@ from typing import cast
 import pytest
 from mcp import Client
 from pydantic import JsonValue
-from suite import Suite
 
 from gatebook.toolset import build_server
 from gatebook_servers.catalogue import SERVERS, catalogue
+from suite import Suite
 
 pytestmark = pytest.mark.anyio
 SCHEMAS = Path(__file__).parent / "schemas"

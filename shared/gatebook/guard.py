@@ -25,7 +25,7 @@ from gatebook.errors import (
     StoreBusyError,
 )
 from gatebook.gate import Claimed, Gate, Replay
-from gatebook.injection import Caller, Progress, Scope, no_progress
+from gatebook.injection import Caller, Scope
 from gatebook.intents import Intent
 from gatebook.ledger.budgets import Budgets, Limits
 from gatebook.ledger.runs import Runs
@@ -173,13 +173,13 @@ class Guard(Extension):
         principal: str,
     ) -> CallToolResult:
         raw = dict(params.arguments or {})
-        record.input_size = len(json.dumps(raw, default=str))
+        record.input_size = _size_in_bytes(raw)
         record.tool_use_id = str((ctx.meta or {}).get(TOOL_USE_META, ""))
         if spec is None:
             raise NotFoundError("no tool has this name.", next_step="Use a name from tools/list.")
         run_id = self._run(spec, raw, ctx)
         record.run_id = run_id.partition(".")[0]
-        scope = Scope(self.runtime, Caller(principal, run_id), self, progress=_progress(ctx))
+        scope = Scope(self.runtime, Caller(principal, run_id), self, progress=ctx.session.report_progress)
         result = await self.perform(Call(spec, scope, spec.validate(raw), record))
         record.outcome = record.outcome or "executed"
         record.output_size = size_of(result)
@@ -301,8 +301,11 @@ class _DefectError(GatebookError):
         super().__init__("the tool failed in an unexpected way.", next_step="Go on without it; the operator has a log.")
 
 
-def _progress(ctx: ServerRequestContext[Runtime, Request]) -> Progress:
-    return ctx.session.report_progress if (ctx.meta or {}).get("progress_token") is not None else no_progress
+def _size_in_bytes(arguments: dict[str, object]) -> int:
+    try:
+        return len(json.dumps(arguments, ensure_ascii=False, default=str).encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentsError("a text is not valid Unicode.", next_step="Send whole characters.") from None
 
 
 def _principal() -> str:

@@ -3,14 +3,15 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import JsonValue
-from suite import ticket
 
 from clients.claude_code import ABSENT, find_cli
 from clients.scripted_messages_api import Call, Say, Seen, serving
 from programs.processes import COMMAND, environment, gatebook
+from suite import ticket
 
 SINCE, UNTIL = "2026-11-21T18:00:00+00:00", "2026-11-22T06:00:00+00:00"
 KEY = f"nightly/{SINCE}/{UNTIL}"
@@ -32,8 +33,7 @@ SCRIPT = [
         lambda seen: {
             "items": [
                 {"ref": str(found["ref"]), "subject": str(found["subject"]), "text": str(found["preview"])}
-                for found in seen["pull_tickets"].data["tickets"]
-                if isinstance(found, dict)
+                for found in cast("list[dict[str, JsonValue]]", seen["pull_tickets"].data["tickets"])
             ],
             "run_id": run_id(seen),
         },

@@ -7,10 +7,9 @@ import time
 from importlib import resources
 from pathlib import Path
 
-import apsw
 import pytest
 
-from programs.processes import COMMAND, environment, gatebook, kill_tree, start
+from programs.processes import COMMAND, environment, gatebook, kill_tree, rows, start
 
 WINDOW = ("--since", "2026-11-21T18:00:00Z", "--until", "2026-11-22T06:00:00Z")
 KILLS = 20
@@ -67,32 +66,22 @@ def _finish(home: Path) -> dict[str, object]:
 
 def _assert_once(home: Path, report: dict[str, object]) -> None:
     assert report["tickets"] == 60
-    categories = dict(_rows(home, "SELECT ref, category FROM classifications"))
+    categories = {str(ref): category for ref, category in rows(home, "SELECT ref, category FROM classifications")}
     assert len(categories) == 60
-    tags = _rows(home, "SELECT ticket_id, tags FROM desk_tickets")
+    tags = rows(home, "SELECT ticket_id, tags FROM desk_tickets")
     assert all(sum(tag.startswith("category:") for tag in json.loads(str(found))) <= 1 for _, found in tags)
-    held = {str(target) for (target,) in _rows(home, "SELECT target FROM approvals WHERE kind = 'hold'")}
-    drafted = [str(ref) for (ref,) in _rows(home, "SELECT ref FROM drafts WHERE superseded_by = ''")]
-    support = {str(ref) for ref, category in categories.items() if category == "Support"}
+    held = {str(target) for (target,) in rows(home, "SELECT target FROM approvals WHERE kind = 'hold'")}
+    drafted = [str(ref) for (ref,) in rows(home, "SELECT ref FROM drafts WHERE superseded_by = ''")]
+    support = {ref for ref, category in categories.items() if category == "Support"}
     assert sorted(drafted) == sorted(support - held)
-    assert len(_rows(home, "SELECT draft_id FROM drafts")) == len(drafted)
-    requests = _rows(home, "SELECT target, COUNT(*) FROM approvals WHERE kind = 'effect' GROUP BY target")
+    assert len(rows(home, "SELECT draft_id FROM drafts")) == len(drafted)
+    requests = rows(home, "SELECT target, COUNT(*) FROM approvals WHERE kind = 'effect' GROUP BY target")
     assert {str(target): count for target, count in requests} == dict.fromkeys(drafted, 1)
-    assert _rows(home, "SELECT COUNT(*) FROM desk_comments WHERE author_role = 'bot'") == [(0,)]
-    effects = _rows(home, "SELECT COUNT(*), COUNT(DISTINCT effect_key) FROM effects WHERE state = 'done'")
-    operations = _rows(home, "SELECT COUNT(*) FROM desk_operations")
+    assert rows(home, "SELECT COUNT(*) FROM desk_comments WHERE author_role = 'bot'") == [(0,)]
+    effects = rows(home, "SELECT COUNT(*), COUNT(DISTINCT effect_key) FROM effects WHERE state = 'done'")
+    operations = rows(home, "SELECT COUNT(*) FROM desk_operations")
     assert effects[0][0] == effects[0][1] == operations[0][0]
 
 
 def _steps(home: Path) -> int:
-    rows = _rows(home, "SELECT COALESCE(MAX(steps), 0) FROM runs")
-    return int(str(rows[0][0]))
-
-
-def _rows(home: Path, sql: str) -> list[tuple[object, ...]]:
-    connection = apsw.Connection(str(home / "gatebook.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(5_000)
-    try:
-        return [tuple(row) for row in connection.execute(sql)]
-    finally:
-        connection.close()
+    return int(str(rows(home, "SELECT COALESCE(MAX(steps), 0) FROM runs")[0][0]))

@@ -6,7 +6,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from programs.processes import gatebook, gatebook_json
+from programs.processes import Cell, gatebook, gatebook_json, rows
 from suite import ticket
 
 NIGHT = ("nightly", "--since", "2026-11-21T18:00:00Z", "--until", "2026-11-22T06:00:00Z")
@@ -39,17 +39,9 @@ def approve(home: Path, request: Json, *, code: int = 0) -> str:
     return gatebook(home, "approvals", "approve", str(request["approval_id"]), "--fingerprint", fingerprint, code=code)
 
 
-def answers(home: Path, ticket_id: str) -> list[tuple[str, int]]:
-    import apsw  # noqa: PLC0415 - the desk is looked at from outside
-
-    connection = apsw.Connection(str(home / "gatebook.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        rows = connection.execute(
-            "SELECT body, public FROM desk_comments WHERE ticket_id = ? AND author_role = 'bot'", (ticket_id,)
-        )
-        return [(str(body), int(str(public))) for body, public in rows]
-    finally:
-        connection.close()
+def answers(home: Path, ticket_id: str) -> list[tuple[Cell, ...]]:
+    sql = "SELECT body, public FROM desk_comments WHERE ticket_id = ? AND author_role = 'bot'"
+    return rows(home, sql, ticket_id)
 
 
 QUESTION = ticket("AB-1", subject="How do I reset my password?", body="I forgot my password. Where can I reset it?")
@@ -63,7 +55,7 @@ def test_the_demo_ends_with_what_waits_and_the_command_that_decides_it(tmp_path:
     decide = next(line for line in printed.splitlines() if line.startswith("Decide it: "))
     words = decide.removeprefix("Decide it: ").split()
     demo_home = Path(words[0].partition("=")[2])
-    assert "approved and done" in gatebook(demo_home, *words[2:])
+    assert "approved and done" in gatebook(demo_home, *words[words.index("gatebook") + 1 :])
 
 
 def test_an_approved_reply_leaves_once_though_no_agent_and_no_server_runs(tmp_path: Path) -> None:
@@ -95,12 +87,12 @@ def test_a_pause_stops_what_was_approved_until_it_ends(tmp_path: Path) -> None:
 
 def test_a_dry_run_says_so_and_sends_nothing_even_when_approved(tmp_path: Path) -> None:
     home = imported(tmp_path, QUESTION)
-    settings = {"GATEBOOK_MODE": "dry-run"}
-    night(home, **settings)
+    night(home, GATEBOOK_MODE="dry-run")
     request = requests(home)[0]
     assert request["mode"] == "dry-run"
     fingerprint = str(request["fingerprint"])[:6]
-    gatebook(home, "approvals", "approve", str(request["approval_id"]), "--fingerprint", fingerprint, **settings)
+    command = ("approvals", "approve", str(request["approval_id"]), "--fingerprint", fingerprint)
+    gatebook(home, *command, GATEBOOK_MODE="dry-run")
     assert answers(home, "AB-1") == []
     night(home)
     assert len(requests(home)) == 1

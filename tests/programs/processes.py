@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+import apsw
+
+Cell = str | int | float | None
 COMMAND = (sys.executable, "-m", "gatebook_servers")
 
 
@@ -77,6 +80,13 @@ def _descendants(root: int) -> list[int]:
     return found
 
 
-def report_of(value: object) -> Mapping[str, object]:
-    """A report object."""
-    return cast("Mapping[str, object]", value)
+def rows(home: Path, sql: str, *parameters: str) -> list[tuple[Cell, ...]]:
+    """Look into an installation's database from outside, without taking part in its locks."""
+    connection = apsw.Connection(str(home / "gatebook.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(5_000)
+    try:
+        # apsw's stubs leave the type of a bindable buffer open.
+        found = connection.execute(sql, parameters)  # pyright: ignore[reportUnknownMemberType]
+        return cast("list[tuple[Cell, ...]]", list(found))
+    finally:
+        connection.close()

@@ -145,11 +145,11 @@ async def test_the_bundled_inbox_fits_the_default_steps_and_holds_what_is_sensit
 @pytest.mark.skipif(not REAL_INBOX.exists(), reason="the inbox of real messages is not here")
 async def test_a_real_inbox_of_340_messages_is_worked_through(suite: Suite) -> None:
     import_tickets(suite.runtime.database, REAL_INBOX, zone=suite.runtime.settings.zone)
-    window = {"since": "2026-11-21T16:00:00Z", "until": "2026-11-22T06:00:00Z"}
-    report = await suite.night(**window)
+    since, until = "2026-11-21T16:00:00Z", "2026-11-22T06:00:00Z"
+    report = await suite.night(since=since, until=until)
     assert (report.tickets, report.status, report.failed, report.remaining) == (64, "completed", 0, 0)
     held = {request.target for request in suite.requests() if request.kind == "hold"}
     assert {f"local:CUS-00{n}" for n in ("04", "12", "20", "28", "36", "44", "52", "60")} <= held
     asked, drafts = len(suite.requests("all")), suite.count("drafts")
-    await suite.night(**window, again=True)
+    await suite.night(since=since, until=until, again=True)
     assert (len(suite.requests("all")), suite.count("drafts")) == (asked, drafts)

@@ -81,7 +81,7 @@ async def test_a_send_waits_for_a_person_and_then_happens_exactly_once(suite: Su
         assert first.code == second.code == "approval_required"
         [request] = suite.requests("all")
         assert first.error["approval_id"] == second.error["approval_id"] == request.approval_id
-        assert first.error["rules"] == "always_review, cannot be undone"
+        assert first.error["rules"] == "always_review"
         assert suite.comments("AB-1") == []
         assert suite.count("effects") == 0
 

@@ -70,7 +70,7 @@ def list_command(options: argparse.Namespace) -> int:
             (
                 request.approval_id,
                 request.shown,
-                "release the hold" if request.kind == "hold" else request.tool,
+                "hold" if request.kind == "hold" else request.tool,
                 request.target,
                 ", ".join(request.rules),
                 _time(request.created_at),

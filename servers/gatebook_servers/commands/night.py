@@ -31,6 +31,7 @@ from gatebook_servers.tickets.importing import import_tickets
 DEMO_SINCE = "2026-11-21T18:00:00Z"
 DEMO_UNTIL = "2026-11-22T06:00:00Z"
 DEMO_MARK = ".gatebook-demo"
+SHOWN = 5
 PAUSED = 4
 """Exit code of a night that ended paused; the same command continues it."""
 
@@ -201,25 +202,28 @@ def _print_report(report: Report, settings: Settings) -> None:
 def _print_waiting(settings: Settings, home: Path) -> None:
     with opened(settings) as runtime, runtime.database.transaction() as tx:
         waiting = Approvals(tx).select(tenant=settings.tenant, state="pending", limit=1_000)
+    replies = [request for request in waiting if request.kind == "effect"]
+    holds = [request for request in waiting if request.kind == "hold"]
     table(
-        f"{len(waiting)} things wait for you (the first ten)",
+        f"{len(replies)} replies and {len(holds)} held texts wait for you (the first of each)",
         ["id", "fingerprint", "what", "ticket", "why"],
         [
             (
                 request.approval_id,
                 request.shown,
-                "release the hold" if request.kind == "hold" else request.tool,
+                "hold" if request.kind == "hold" else request.tool,
                 request.target,
                 ", ".join(request.rules),
             )
-            for request in sorted(waiting, key=lambda request: request.kind, reverse=False)[:10]
+            for request in [*replies[:SHOWN], *holds[:SHOWN]]
         ],
     )
     if waiting:
-        first = next((request for request in waiting if request.kind == "effect"), waiting[0])
-        say(f"Read one:  GATEBOOK_HOME={home} gatebook approvals show {first.approval_id}")
-        decide = f"approve {first.approval_id} --fingerprint {first.shown}"
-        say(f"Decide it: GATEBOOK_HOME={home} gatebook approvals {decide}")
+        first = waiting[0] if not replies else replies[0]
+        command = f"GATEBOOK_HOME={home} {'uv run ' if 'UV' in os.environ else ''}gatebook approvals"
+        say(f"All of it: {command} list")
+        say(f"Read one:  {command} show {first.approval_id}")
+        say(f"Decide it: {command} approve {first.approval_id} --fingerprint {first.shown}")
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:

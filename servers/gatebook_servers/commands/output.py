@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 _VISIBLE_CONTROLS = "\n\t"
+_WHOLE = {"id", "run", "fingerprint"}
+"""Columns that are copied from the terminal and so never broken."""
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 
 
@@ -30,9 +32,9 @@ def emit(value: object) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; what outsiders wrote is shown as text."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
+    shown = Table(title=title, title_justify="left", header_style="bold", show_header=any(columns))
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         shown.add_row(*(Text(visible(str(cell))) for cell in row))
     Console().print(shown)

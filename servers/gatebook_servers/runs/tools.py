@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import local_day
 from gatebook.database.port import Transaction
-from gatebook.errors import InvalidArgumentsError
+from gatebook.errors import RunNotActiveError
 from gatebook.injection import Caller
 from gatebook.ledger.budgets import Budgets, Usage
 from gatebook.ledger.checkpoints import Checkpoints
@@ -93,7 +93,8 @@ async def checkpoint(
     state: Annotated[dict[str, JsonValue], Field(description="All that a new process needs to go on; <= 256 KiB.")],
 ) -> SavedCheckpoint:
     """Save the run's progress. The same seq with the same state is saved once; continue with seq + 1."""
-    text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    # Sorted: the same state written in another order is the same state.
+    text = json.dumps(state, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     def save(tx: Transaction) -> tuple[Run, bool]:
         run = Runs(tx).active(run_id)
@@ -118,8 +119,9 @@ async def resume_run(
         runs = Runs(tx)
         known = runs.get(run_id)
         if known.status not in ("running", "paused"):
-            raise InvalidArgumentsError(f"the run is {known.status}.", next_step="Start a run with another key.")
-        run = runs.resume(known, max_steps=min(max_steps, runtime.settings.max_steps_per_run))
+            raise RunNotActiveError(f"the run is {known.status}.", next_step="Start a run with another key.")
+        ceiling = runtime.settings.max_steps_per_run
+        run = runs.resume(known, max_steps=max(0, min(max_steps, ceiling - known.steps)))
         saved = Checkpoints(tx).newest(run.run_id)
         since = runs.steps(run.run_id, after=saved.step if saved else 0, limit=200)
         pending = Approvals(tx).select(tenant=run.tenant, run_id=run.run_id, state="pending", limit=1_000)

@@ -113,7 +113,7 @@ class Policy:
                 if self._matches(rule, name, facts)
             ),
         ]
-        if not any(outcome is Outcome.ALLOW for outcome, _ in said):
+        if not said:
             said.append(self._unnamed(reach, facts))
         strictest = max(outcome for outcome, _ in said)
         return Verdict(outcome=strictest, rules=tuple(rule for outcome, rule in said if outcome is strictest))

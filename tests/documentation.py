@@ -7,6 +7,7 @@ from typing import cast
 from gatebook.settings import Settings
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.cli import parser
+from requirements import PROMISES
 
 
 def tools_page() -> str:
@@ -65,6 +66,13 @@ def settings_page() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def guarantees_page() -> str:
+    lines = ["# Guarantees", "", "What is promised, and the tests that prove it, under `tests/`.", ""]
+    for promise in PROMISES.values():
+        lines += [f"- {promise.says}", *(f"  - `{test}`" for test in promise.tests)]
+    return "\n".join([*lines, ""])
 
 
 def commands(root: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from documentation import commands, settings_page, tools_page
+from documentation import commands, guarantees_page, settings_page, tools_page
 from gatebook import errors
 from gatebook_servers.cli import parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"tools.md": tools_page, "configure.md": settings_page}
+PAGES = {"guarantees.md": guarantees_page, "tools.md": tools_page, "configure.md": settings_page}
 
 
 @pytest.mark.parametrize("name", PAGES)

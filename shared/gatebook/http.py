@@ -47,12 +47,15 @@ class HttpClient:
 
         Raises:
             NotFoundError: On 404 and 410.
-            ForbiddenError: On 401 and 403.
+            ForbiddenError: On 401 and 403, and if `path` is a whole address.
             ConflictError: On 409 and 412.
             RateLimitedError: If the upstream asks to wait longer than the call may take.
             UpstreamUnavailableError: If surely nothing was applied and no attempt succeeded.
             AmbiguousError: If an effect may have been applied.
         """
+        if httpx.URL(path).is_absolute_url:
+            # A link in an answer may name another host, which must not see our credentials.
+            raise ForbiddenError("the upstream points to another address.", next_step="Tell the operator.")
 
         async def attempt() -> JsonValue:
             try:

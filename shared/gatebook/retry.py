@@ -90,8 +90,19 @@ async def with_retries(work: Callable[[], Awaitable[T]], *, operation: Operation
     Raises:
         RateLimitedError: If the upstream asks to wait longer than the call may take.
         UpstreamUnavailableError: If no attempt succeeded and surely nothing was applied.
-        AmbiguousError: If an attempt at an effect failed in a way that may have applied it.
+        AmbiguousError: If an attempt may have applied a change and none succeeded. A refusal after such an attempt
+            counts too: a fence refuses the repetition of what it let through.
     """
+    number, maybe_applied = 0, False
+
+    async def once() -> T:
+        nonlocal number, maybe_applied
+        number += 1
+        try:
+            return await work()
+        except TransientError as error:
+            maybe_applied = maybe_applied or error.applied
+            raise
 
     def may_repeat(error: BaseException) -> bool:
         if not isinstance(error, TransientError):
@@ -105,19 +116,18 @@ async def with_retries(work: Callable[[], Awaitable[T]], *, operation: Operation
         sleep=anyio.sleep,
         reraise=True,
     )
-    number = 0
     try:
-        async for attempt in retrying:
-            with attempt:
-                number += 1
-                return await work()
-    except TransientError as error:
-        raise _translated(error, operation) from error
+        return await retrying(once)
+    except (TransientError, GatebookError) as error:
+        if maybe_applied and operation is not Operation.READ:
+            raise AmbiguousError from error
+        if isinstance(error, TransientError):
+            raise _translated(error) from error
+        raise
     finally:
         counter = _attempts.get()
         if counter is not None:
             counter.append(max(number - 1, 0))
-    raise AssertionError("tenacity either returns or raises")
 
 
 def _wait(state: RetryCallState) -> float:
@@ -137,9 +147,7 @@ def _fits(wait_s: float) -> bool:
     return anyio.current_time() + wait_s < anyio.current_effective_deadline()
 
 
-def _translated(error: TransientError, operation: Operation) -> GatebookError | AmbiguousError:
-    if error.applied and operation is Operation.EFFECT:
-        return AmbiguousError()
+def _translated(error: TransientError) -> GatebookError:
     if error.throttled:
         return RateLimitedError(
             "the upstream asks to wait.",

@@ -7,10 +7,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, computed_field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from gatebook.errors import ConfigurationError
 from gatebook.reach import Reach
+from gatebook.sensitive import SensitiveTerms
 
 Mode = Literal["live", "dry-run"]
 
@@ -30,6 +37,11 @@ def _known_zone(name: str) -> str:
 
 def _reach(value: object) -> object:
     return Reach[value.upper()] if isinstance(value, str) and value.upper() in Reach.__members__ else value
+
+
+def _matchable(terms: dict[str, list[str]]) -> dict[str, list[str]]:
+    SensitiveTerms(terms)
+    return terms
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -57,7 +69,7 @@ class Settings(BaseSettings):
     )
     require_run: bool = Field(default=False, description="Demand a run from stage upwards.")
     policy_file: Path | None = Field(default=None, description="Approval policy; default `policy.toml` in the home.")
-    sensitive_terms: dict[str, list[str]] = Field(
+    sensitive_terms: Annotated[dict[str, list[str]], AfterValidator(_matchable)] = Field(
         default_factory=dict, description="Additional sensitive phrases by category; literal text."
     )
     max_steps_per_run: int = Field(default=2_000, ge=1, description="Operator's ceiling on a run's steps.")
@@ -111,11 +123,15 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"GATEBOOK_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            f"GATEBOOK_{str(fault['loc'][0]).upper()}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(
             f"the settings do not fit: {faults}.", next_step="Correct the environment or gatebook.toml."
+        ) from None
+    except SettingsError:
+        raise ConfigurationError(
+            "GATEBOOK_SENSITIVE_TERMS is not a JSON object of lists.", next_step="Correct the environment."
         ) from None
     except ValueError as error:
         raise ConfigurationError(

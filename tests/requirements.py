@@ -1,0 +1,150 @@
+"""What Gatebook promises its users, and the tests that prove it. docs/guarantees.md is written from this table."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A promise in the user's words, and the tests that prove it (`file::test`)."""
+
+    says: str
+    tests: tuple[str, ...]
+
+
+PROMISES: dict[str, Promise] = {
+    "first-five-minutes": Promise(
+        "One command runs the night shift over a bundled inbox and ends with what waits for you and how to decide it.",
+        ("e2e/test_night.py::test_the_demo_ends_with_what_waits_and_the_command_that_decides_it",),
+    ),
+    "any-client": Promise(
+        "Every server works in both protocol eras over stdio, streamable HTTP and SSE, and with clients that probe first.",
+        (
+            "e2e/test_distribution.py::test_what_config_prints_starts_in_any_folder",
+            "e2e/test_distribution.py::test_the_inspector_lists_and_calls_every_entry_of_mcp_json",
+            "e2e/test_distribution.py::test_the_inspector_reaches_the_addresses_with_the_token_and_not_without",
+            "shared/test_stdio_transport.py::test_a_client_that_discovers_and_then_initializes_is_served",
+            "shared/test_http_transport.py::test_the_official_client_calls_tools_as_the_principal_of_the_token",
+        ),
+    ),
+    "claude-code": Promise(
+        "The real Claude Code works with the servers, from what `gatebook config claude-code` prints, and can drive the night.",
+        (
+            "clients/test_claude_code.py::test_a_reply_that_claude_code_sends_waits_for_a_person_and_reaches_nobody",
+            "clients/test_claude_code.py::test_a_reply_is_public_once_a_person_approved_it",
+            "clients/test_nightly_claude.py::test_claude_code_works_the_night_with_our_tools_only_and_the_ledger_reports_it",
+            "clients/test_nightly_claude.py::test_without_claude_code_the_message_says_so",
+        ),
+    ),
+    "nothing-without-a-yes": Promise(
+        "Nothing that cannot be undone happens without a person's yes to exactly that content.",
+        (
+            "shared/test_effects.py::test_a_send_waits_for_a_person_and_then_happens_exactly_once",
+            "shared/test_guard.py::test_a_function_that_reaches_outside_without_an_effect_is_not_declared",
+            "shared/test_approvals.py::test_people_decide_once_and_only_on_what_they_were_shown",
+            "shared/test_approvals.py::test_an_undecided_request_expires_and_can_be_asked_again",
+            "shared/test_policy.py::test_a_broken_policy_allows_nothing_and_loses_nothing",
+            "servers/test_approvals_tools.py::test_no_tool_decides",
+        ),
+    ),
+    "done-without-the-agent": Promise(
+        "What is approved is done although no agent and no server is running.",
+        (
+            "e2e/test_night.py::test_an_approved_reply_leaves_once_though_no_agent_and_no_server_runs",
+            "servers/test_lossy_desk.py::test_the_real_command_sends_once_what_a_real_server_asked_for",
+        ),
+    ),
+    "at-most-once": Promise(
+        "A reply is sent at most once, whoever repeats what in whatever run, also when the desk loses its answers.",
+        (
+            "shared/test_effects.py::test_a_sent_reply_is_replayed_in_any_run_without_one_and_by_any_process",
+            "shared/test_effects.py::test_workers_of_two_processes_on_two_threads_send_once",
+            "shared/test_effects.py::test_a_sent_draft_cannot_be_sent_differently",
+            "shared/test_interrupted_effects.py::test_what_a_dead_process_left_is_looked_up_before_it_is_repeated",
+            "servers/test_lossy_desk.py::test_in_any_weather_every_reply_is_sent_exactly_once",
+            "servers/test_lossy_desk.py::test_in_the_same_weather_a_naive_retry_duplicates",
+        ),
+    ),
+    "denial-sticks": Promise(
+        "A denial sticks to the content, and its reason reaches the agent.",
+        (
+            "shared/test_approvals.py::test_a_denial_sticks_to_the_content_and_its_reason_reaches_the_agent",
+            "servers/test_nightly.py::test_a_denied_reply_is_not_asked_for_again_by_the_next_night",
+        ),
+    ),
+    "stale-approvals": Promise(
+        "An approval is void when a newer draft replaces it, the customer writes again, or the tool changes.",
+        (
+            "shared/test_approvals.py::test_a_new_draft_withdraws_the_older_request_and_voids_its_approval",
+            "shared/test_approvals.py::test_a_new_message_of_the_customer_voids_what_was_approved",
+            "shared/test_approvals.py::test_our_own_tags_and_messages_do_not_void_an_approval",
+            "shared/test_approvals.py::test_a_tool_that_changed_since_voids_and_asks_again",
+        ),
+    ),
+    "holds": Promise(
+        "A ticket or text with a sensitive matter is held by the server that would act, look-alike spellings included.",
+        (
+            "shared/test_holds.py::test_a_sensitive_ticket_can_be_read_and_nothing_else",
+            "shared/test_holds.py::test_a_release_does_not_cover_sensitive_words_of_the_agents_own",
+            "shared/test_holds.py::test_a_new_sensitive_message_holds_a_released_ticket_anew",
+            "servers/test_nightly.py::test_a_real_inbox_of_340_messages_is_worked_through",
+            "servers/test_nightly.py::test_the_bundled_inbox_fits_the_default_steps_and_holds_what_is_sensitive",
+        ),
+    ),
+    "resume": Promise(
+        "Kill it whenever you like: the same command goes on from the last checkpoint, loses nothing, repeats nothing.",
+        (
+            "crash/test_night_shift_kills.py::test_twenty_kills_lose_nothing_and_repeat_nothing",
+            "servers/test_runs.py::test_resuming_returns_the_last_checkpoint_and_what_came_after_it",
+            "servers/test_runs.py::test_only_the_newest_handle_drives_a_run",
+        ),
+    ),
+    "budgets": Promise(
+        "A run stops at its steps, and a principal at the day's tokens, money and calls, and can still end cleanly.",
+        (
+            "servers/test_runs.py::test_concurrent_calls_never_exceed_the_steps",
+            "servers/test_runs.py::test_a_run_without_steps_can_still_be_ended_cleanly",
+            "servers/test_runs.py::test_used_up_tokens_refuse_new_work_but_let_the_run_end",
+            "servers/test_nightly.py::test_a_night_out_of_steps_pauses_and_goes_on_with_the_same_key",
+        ),
+    ),
+    "pause-and-dry-run": Promise(
+        "A pause stops every write at once, and a dry run sends nothing and says so.",
+        (
+            "e2e/test_night.py::test_a_pause_stops_what_was_approved_until_it_ends",
+            "e2e/test_night.py::test_a_dry_run_says_so_and_sends_nothing_even_when_approved",
+            "shared/test_guard.py::test_a_pause_stops_what_reaches_outside_and_nothing_else",
+        ),
+    ),
+    "clear-refusals": Promise(
+        "Bad input gets one short typed refusal, never a traceback, never an echo of the value.",
+        (
+            "shared/test_schemas_strict.py::test_arguments_that_do_not_fit_are_refused_shortly_and_never_echoed",
+            "shared/test_schemas_strict.py::test_an_unknown_tool_is_a_typed_refusal_without_its_name",
+            "shared/test_guard.py::test_a_defect_reaches_neither_model_nor_log_and_the_server_goes_on",
+            "e2e/test_night.py::test_bad_windows_and_settings_are_refused_with_their_names",
+        ),
+    ),
+    "small-surface": Promise(
+        "The whole suite of tools costs a model at most 6,000 tokens, and a change of it shows in review.",
+        (
+            "test_schemas.py::test_the_suite_costs_a_model_less_than_its_budget_of_tokens",
+            "test_schemas.py::test_tool_schemas_are_the_committed_ones",
+        ),
+    ),
+    "import": Promise(
+        "Tickets are imported from JSONL and CSV; a bad row is told with its line, the same file twice changes nothing.",
+        (
+            "servers/test_import.py::test_a_bad_row_is_told_with_its_line_and_skipped",
+            "servers/test_import.py::test_the_same_file_twice_changes_nothing",
+            "servers/test_import.py::test_strict_imports_nothing_when_a_row_is_bad",
+        ),
+    ),
+    "private": Promise(
+        "Customers' addresses reach no agent, HTTP needs the token, and no secret is printed.",
+        (
+            "servers/test_tickets.py::test_the_requesters_address_reaches_no_agent",
+            "shared/test_http_transport.py::test_every_mcp_address_refuses_a_request_without_the_token",
+            "e2e/test_distribution.py::test_the_configuration_for_claude_desktop_has_absolute_paths_and_no_secret",
+        ),
+    ),
+}

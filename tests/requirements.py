@@ -13,11 +13,11 @@ class Promise:
 
 PROMISES: dict[str, Promise] = {
     "first-five-minutes": Promise(
-        "One command runs the night shift over a bundled inbox and ends with what waits for you and how to decide it.",
+        "One command runs the night shift over a bundled inbox and says what waits for you and how to decide it.",
         ("e2e/test_night.py::test_the_demo_ends_with_what_waits_and_the_command_that_decides_it",),
     ),
     "any-client": Promise(
-        "Every server works in both protocol eras over stdio, streamable HTTP and SSE, and with clients that probe first.",
+        "Every server works in both protocol eras, over stdio, streamable HTTP and SSE, also for clients that probe.",
         (
             "e2e/test_distribution.py::test_what_config_prints_starts_in_any_folder",
             "e2e/test_distribution.py::test_the_inspector_lists_and_calls_every_entry_of_mcp_json",
@@ -27,7 +27,7 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "claude-code": Promise(
-        "The real Claude Code works with the servers, from what `gatebook config claude-code` prints, and can drive the night.",
+        "The real Claude Code works with what `gatebook config claude-code` prints, and can drive the night.",
         (
             "clients/test_claude_code.py::test_a_reply_that_claude_code_sends_waits_for_a_person_and_reaches_nobody",
             "clients/test_claude_code.py::test_a_reply_is_public_once_a_person_approved_it",
@@ -132,7 +132,7 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "import": Promise(
-        "Tickets are imported from JSONL and CSV; a bad row is told with its line, the same file twice changes nothing.",
+        "Tickets come from JSONL and CSV; a bad row is told with its line, the same file twice changes nothing.",
         (
             "servers/test_import.py::test_a_bad_row_is_told_with_its_line_and_skipped",
             "servers/test_import.py::test_the_same_file_twice_changes_nothing",

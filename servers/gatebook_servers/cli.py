@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import cast
 
 from gatebook.errors import GatebookError
-from gatebook_servers.commands import data, deciding, hosts, judging, night, serving
+from gatebook_servers.commands import serving
+from gatebook_servers.commands.context import Commands
 from gatebook_servers.commands.output import complain
 
 REFUSED = 1
@@ -16,7 +17,8 @@ REFUSED = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser(given[0] if given else "").parse_args(given)
     run = cast("Callable[[argparse.Namespace], int]", options.run)
     try:
         return run(options)
@@ -27,14 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of every command."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of every command, or of no more than `command` needs."""
     root = argparse.ArgumentParser(prog="gatebook", description="MCP servers that make any agent fit for production.")
     root.add_argument("--version", action="version", version=version("gatebook"))
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for part in (night, serving, deciding, data, judging, hosts):
-        part.add(commands)
+    for add in _parts(command):
+        add(commands)
     return root
+
+
+def _parts(command: str) -> Sequence[Callable[[Commands], None]]:
+    if command in serving.COMMANDS:
+        # A host starts servers often and waits for them: the other commands would cost them a third of the start.
+        return (serving.add,)
+    from gatebook_servers.commands import data, deciding, hosts, judging, night  # noqa: PLC0415
+
+    return (night.add, serving.add, deciding.add, data.add, judging.add, hosts.add)
 
 
 if __name__ == "__main__":

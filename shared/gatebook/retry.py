@@ -125,9 +125,13 @@ async def with_retries(work: Callable[[], Awaitable[T]], *, operation: Operation
             raise _translated(error) from error
         raise
     finally:
-        counter = _attempts.get()
-        if counter is not None:
-            counter.append(max(number - 1, 0))
+        _note(number)
+
+
+def _note(attempts: int) -> None:
+    counter = _attempts.get()
+    if counter is not None:
+        counter.append(max(attempts - 1, 0))
 
 
 def _wait(state: RetryCallState) -> float:

@@ -40,7 +40,10 @@ def _reach(value: object) -> object:
 
 
 def _matchable(terms: dict[str, list[str]]) -> dict[str, list[str]]:
-    SensitiveTerms(terms)
+    try:
+        SensitiveTerms(terms)
+    except ValueError as error:
+        raise ValueError("a phrase has no letter or digit, or a category is empty") from error
     return terms
 
 

@@ -23,6 +23,8 @@ TOOL_USE_META = "claudecode/toolUseId"
 
 ATTR_TOOL_CALL_ID = "gen_ai.tool.call.id"
 ATTR_ERROR = "error.type"
+ATTR_CODE = "gatebook.error.code"
+"""Which error it was; the SDK itself sets `error.type` of every refused call to the convention's `tool_error`."""
 ATTR_RUN = "gatebook.run.id"
 ATTR_STEP = "gatebook.step"
 ATTR_SERVER = "gatebook.server"
@@ -78,7 +80,7 @@ class CallRecord:
             ATTR_INPUT: self.input_size,
             ATTR_OUTPUT: self.output_size,
             ATTR_TOOL_CALL_ID: self.tool_use_id,
-            ATTR_ERROR: self.error,
+            ATTR_CODE: self.error,
         }
         trace.get_current_span().set_attributes({name: value for name, value in attributes.items() if value != ""})
         _duration().record(

@@ -33,7 +33,7 @@ class Fault:
     `times` is how often at most (None: always), `rate` how likely. `when` says whether the request was applied.
     """
 
-    kind: Literal["lost", "status", "reset", "half", "slow"] = "lost"
+    kind: Literal["lost", "status", "reset", "half", "garbled", "slow", "trickle"] = "lost"
     on: str = r"(POST|PATCH) .*"
     when: Literal["before", "after"] = "after"
     status: int = 503
@@ -228,6 +228,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(fault.status, {"error": "not now"}, retry_after=fault.retry_after)
         elif fault.kind == "half":
             self.send(status, answer, cut=True)
+        elif fault.kind == "garbled":
+            self.send(status, answer, encoding="gzip")
+        elif fault.kind == "trickle":
+            self.send(status, answer, pause_s=fault.seconds)
         elif fault.kind == "slow":
             time.sleep(fault.seconds)
             self.send(status, answer)
@@ -235,15 +239,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
-    def send(self, status: int, answer: object, *, retry_after: str = "", cut: bool = False) -> None:
+    def send(
+        self,
+        status: int,
+        answer: object,
+        *,
+        retry_after: str = "",
+        encoding: str = "identity",
+        cut: bool = False,
+        pause_s: float = 0.0,
+    ) -> None:
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
+        self.send_header("content-encoding", encoding)
         self.send_header("content-length", str(len(data)))
         if retry_after:
             self.send_header("retry-after", retry_after)
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if cut else data)
+        sent = data[: len(data) // 2] if cut else data
+        chunk = 1 if pause_s else len(sent)
+        for start in range(0, len(sent), chunk):
+            time.sleep(pause_s)
+            self.wfile.write(sent[start : start + chunk])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         del format, args

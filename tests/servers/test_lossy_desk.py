@@ -1,43 +1,33 @@
 """A desk that loses replies: what a person approved is done exactly once, with the desk in a process of its own."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Literal
 
+import anyio
 import pytest
-from mcp import Client, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from pydantic import JsonValue
 
+from fakes.lossy import BODY, REF, Lossy, asked, installed
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
-from gatebook.clock import ManualClock
 from gatebook.errors import ConflictError, UpstreamUnavailableError
-from gatebook.outbox import Job, Outbox
-from gatebook.retry import Operation, counting_attempts, without_waiting
+from gatebook.retry import AmbiguousError, Operation, counting_attempts, without_waiting
 from gatebook_servers.tickets.ports import open_desk
-from suite import Agent, Json, Suite, ticket
+from suite import Json, ticket
 
 pytestmark = pytest.mark.anyio
 
-COMMAND = Path(__file__).parents[1] / "fakes" / "gatebook_with_remote_desk.py"
-REF = "remote:AB-1"
-BODY = "Hello Robin,\n\nopen the board's menu and choose „Rename“.\n\nBest regards"
 CLAIM_S = 91.0
 """Lease and settle time of a claim, and a second."""
 LOOK_UPS = r"GET /operations/.*"
+NO_DATE = "Wed, 32 Oct 2026 07:28:00 GMT"
 
 # Applied, and the answer does not arrive.
 ANSWER_LOST: dict[str, Json] = {
     "closed": {"kind": "lost"},
     "reset": {"kind": "reset"},
     "half a body": {"kind": "half"},
+    "garbled": {"kind": "garbled"},
     "500": {"kind": "status", "status": 500},
     "503": {"kind": "status", "status": 503},
     "504": {"kind": "status", "status": 504},
@@ -57,39 +47,6 @@ def service() -> Generator[RemoteService]:
         yield running
 
 
-class Lossy(Suite):
-    """An installation whose desk is the remote service."""
-
-    service: RemoteService
-
-    def job(self, approval_id: str) -> Job:
-        with self.runtime.database.transaction() as tx:
-            found = Outbox(tx).of_subject("execute_approved", approval_id)
-        assert found is not None
-        return found
-
-    def state(self, approval_id: str) -> str:
-        return next(request.state for request in self.requests("all") if request.approval_id == approval_id)
-
-    def outcomes(self) -> list[object]:
-        with self.runtime.database.transaction() as tx:
-            return [row["outcome"] for row in tx.all("SELECT outcome FROM effects ORDER BY claimed_at")]
-
-
-@asynccontextmanager
-async def installed(home: Path, service: RemoteService, *, effects: Operation) -> AsyncGenerator[Lossy]:
-    service.reset()
-    service.tickets([ticket()])
-    made = Lossy(home, overrides={"desk": "remote", "ceiling": "send"})
-    made.service = service
-    desk = RemoteDesk(service.url, effects=effects)
-    made.runtime.ports[open_desk] = desk
-    with without_waiting():
-        yield made
-    await desk.aclose()
-    made.runtime.close()
-
-
 @pytest.fixture
 async def lossy(tmp_path: Path, service: RemoteService) -> AsyncGenerator[Lossy]:
     async with installed(tmp_path / "home", service, effects=Operation.EFFECT) as made:
@@ -101,14 +58,6 @@ async def naive(tmp_path: Path, service: RemoteService) -> AsyncGenerator[Lossy]
     """The same, but every failed attempt is simply repeated, as most retry stacks do."""
     async with installed(tmp_path / "home", service, effects=Operation.READ) as made:
         yield made
-
-
-async def asked(agent: Agent, ref: str = REF, body: str = BODY) -> tuple[str, str]:
-    """Draft and send: the draft's id and the id of the approval that it waits for."""
-    draft = await agent.ok("draft_reply", ref=ref, body=body)
-    refused = await agent.call("send_reply", draft_id=draft["draft_id"], visibility="public")
-    assert refused.code == "approval_required", refused.text
-    return str(draft["draft_id"]), str(refused.error["approval_id"])
 
 
 async def approved(lossy: Lossy) -> str:
@@ -175,7 +124,8 @@ async def test_a_throttled_reply_is_repeated(lossy: Lossy, form: str, times: int
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "attempts", "due_in"), [("3600", 1, 3600), ("", 4, 60), ("soon", 4, 60), ("\u00b2", 4, 60)]
+    ("retry_after", "attempts", "due_in"),
+    [("3600", 1, 3600), ("", 4, 60), ("soon", 4, 60), ("\u00b2", 4, 60), (NO_DATE, 4, 60)],
 )
 async def test_a_reply_throttled_for_longer_waits_for_the_worker(
     lossy: Lossy, retry_after: str, attempts: int, due_in: float
@@ -206,6 +156,17 @@ async def test_a_refused_connection_is_tried_four_times(service: RemoteService) 
         service.up()
         await desk.aclose()
     assert retries == [3]
+
+
+@pytest.mark.parametrize("fault", ANSWER_LOST.values(), ids=ANSWER_LOST)
+async def test_a_read_is_tried_four_times(lossy: Lossy, fault: Json) -> None:
+    async with lossy.agent("tickets") as agent:
+        lossy.service.faults({**fault, "on": r"GET /tickets", "times": 3})
+        await agent.ok("list_tickets")
+        lossy.service.faults({**fault, "on": r"GET /tickets", "times": None})
+        refused = await agent.call("list_tickets")
+    assert (refused.code, refused.error["retryable"]) == ("upstream_unavailable", False)
+    assert lossy.service.requests("GET") == 8
 
 
 async def test_a_desk_that_is_down_keeps_the_approval_until_it_is_up_again(lossy: Lossy) -> None:
@@ -253,6 +214,19 @@ async def test_an_answer_slower_than_a_call_may_take_is_looked_up_later(lossy: L
     await lossy.execute(approval_id)
     assert lossy.service.texts("AB-1") == [BODY]
     assert lossy.outcomes() == ["reconciled"]
+
+
+async def test_an_answer_that_trickles_ends_with_its_attempt(
+    service: RemoteService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.reset()
+    service.tickets([ticket()])
+    monkeypatch.setattr("gatebook.http.ATTEMPT_S", 0.4)
+    desk = RemoteDesk(service.url)
+    service.faults({"kind": "trickle", "seconds": 0.1})
+    with anyio.fail_after(5), pytest.raises(AmbiguousError):
+        await desk.comment(REF, BODY, visibility="public", head=None, marker="gb-1")
+    await desk.aclose()
 
 
 async def test_nothing_that_is_repeated_sends_again(lossy: Lossy) -> None:
@@ -359,108 +333,3 @@ async def test_in_any_weather_every_reply_is_sent_exactly_once(lossy: Lossy) -> 
 async def test_in_the_same_weather_a_naive_retry_duplicates(naive: Lossy) -> None:
     texts = await sent_in_bad_weather(naive, 20)
     assert sum(len(said) for said in texts.values()) > len(texts)
-
-
-def environment(home: Path, service: RemoteService, **settings: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "GATEBOOK_HOME": str(home),
-        "GATEBOOK_DESK": "remote",
-        "GATEBOOK_CEILING": "send",
-        "GATEBOOK_TEST_DESK_URL": service.url,
-        "GATEBOOK_LEASE_S": "1",
-        "GATEBOOK_SETTLE_S": "0.5",
-        **settings,
-    }
-
-
-def gatebook(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the real command."""
-    return subprocess.run(
-        [sys.executable, str(COMMAND), *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-
-
-@asynccontextmanager
-async def server_process(environment: dict[str, str]) -> AsyncGenerator[Agent]:
-    """Run the tickets server in a process of its own, as an MCP host does."""
-    command = StdioServerParameters(command=sys.executable, args=[str(COMMAND), "serve", "all"], env=environment)
-    async with Client(stdio_client(command)) as client:
-        yield Agent(client)
-
-
-async def request_of_today(home: Path, service: RemoteService) -> tuple[Lossy, str]:
-    """A pending request in a database that a real process opens next."""
-    service.reset()
-    service.tickets([ticket()])
-    made = Lossy(home, clock=ManualClock(time.time()), overrides={"desk": "remote", "ceiling": "send"})
-    desk = made.runtime.ports[open_desk] = RemoteDesk(service.url)
-    async with made.agent("tickets") as agent:
-        _, approval_id = await asked(agent)
-    await desk.aclose()
-    return made, approval_id
-
-
-async def test_the_real_command_sends_once_what_a_real_server_asked_for(tmp_path: Path, service: RemoteService) -> None:
-    service.reset()
-    service.tickets([ticket()])
-    home = tmp_path / "home"
-    variables = environment(home, service)
-    async with server_process(variables) as agent:
-        draft_id, approval_id = await asked(agent)
-    looking = Lossy(home, clock=ManualClock(time.time()))
-    (request,) = looking.requests()
-    looking.runtime.close()
-    assert request.approval_id == approval_id
-
-    service.faults({"kind": "lost"})
-    decision = ("approvals", "approve", approval_id, "--fingerprint", request.shown)
-    first = gatebook(*decision, environment=variables)
-    assert (first.returncode, service.texts("AB-1")) == (0, [BODY]), first.stderr
-    second = gatebook(*decision, environment=variables)
-    assert second.returncode != 0
-    assert "conflict" in second.stderr
-    async with server_process(variables) as agent:
-        run = await agent.ok("start_run", key="the next night", goal="again")
-        for run_id in ("", run["run_id"]):
-            again = await agent.ok("send_reply", draft_id=draft_id, visibility="public", run_id=run_id)
-            assert again["outcome"] == "replayed"
-    assert service.texts("AB-1") == [BODY]
-    assert service.requests("POST") == 1
-
-
-@pytest.mark.parametrize("kind", ["applied", "refused"])
-async def test_the_real_command_survives_an_unavailable_desk(
-    tmp_path: Path, service: RemoteService, kind: Literal["applied", "refused"]
-) -> None:
-    lossy, approval_id = await request_of_today(tmp_path / "home", service)
-    unavailable: Json = {"kind": "status", "status": 503}
-    throttled: Json = {"kind": "status", "status": 429, "when": "before", "retry_after": "1"}
-    service.faults(unavailable if kind == "applied" else throttled)
-    shown = lossy.requests()[0].shown
-    variables = environment(lossy.home, service)
-    done = gatebook("approvals", "approve", approval_id, "--fingerprint", shown, environment=variables)
-    assert (done.returncode, service.texts("AB-1")) == (0, [BODY]), done.stderr
-    assert lossy.state(approval_id) == "used"
-    lossy.runtime.close()
-
-
-async def test_the_real_worker_settles_what_the_command_could_not(tmp_path: Path, service: RemoteService) -> None:
-    lossy, approval_id = await request_of_today(tmp_path / "home", service)
-    blind: dict[str, JsonValue] = {"kind": "status", "when": "before", "on": LOOK_UPS, "times": None}
-    service.faults({"kind": "lost"}, blind)
-    shown = lossy.requests()[0].shown
-    variables = environment(lossy.home, service, GATEBOOK_CALL_S="1")
-    refused = gatebook("approvals", "approve", approval_id, "--fingerprint", shown, environment=variables)
-    assert refused.returncode == 3
-    assert "not done yet" in refused.stderr
-    assert lossy.state(approval_id) == "claimed"
-    service.faults()
-    for _ in range(10):
-        assert gatebook("worker", "--once", environment=variables).returncode == 0
-        if lossy.state(approval_id) == "used":
-            break
-    assert lossy.state(approval_id) == "used"
-    assert service.texts("AB-1") == [BODY]
-    assert lossy.outcomes() == ["reconciled"]
-    lossy.runtime.close()

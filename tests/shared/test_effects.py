@@ -219,6 +219,27 @@ async def test_a_call_that_its_client_cancels_is_finished_once_it_has_begun(suit
     assert the_effect(suite).state == "done"
 
 
+async def test_two_approvals_of_one_effect_send_once_and_leave_nothing_open(suite: Suite) -> None:
+    send = await approved(suite)
+    async with suite.agent("tickets", runtime=suite.another_process(principal="agent:other")) as stranger:
+        assert (await stranger.call("send_reply", send)).code == "approval_required"
+    suite.approve(suite.requests()[0].approval_id)
+    while await suite.execute() is not None:
+        pass
+    assert len(suite.comments("AB-1")) == 1
+    assert sorted((one.state, one.state_reason) for one in suite.requests("all")) == [
+        ("lapsed", "superseded"),
+        ("used", ""),
+    ]
+
+
+async def test_a_worker_leaves_what_was_approved_for_another_tenant_alone(suite: Suite) -> None:
+    await approved(suite)
+    assert await suite.execute(runtime=suite.another_process(tenant="other")) is None
+    await suite.execute()
+    assert len(suite.comments("AB-1")) == 1
+
+
 async def test_a_dry_run_reaches_no_desk_and_the_live_send_still_happens_once(suite: Suite, mode: str) -> None:
     suite.tickets([ticket()])
     rehearsal = suite.another_process(mode="dry-run")

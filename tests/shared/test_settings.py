@@ -97,8 +97,10 @@ def test_a_wrong_value_names_the_setting_and_never_the_value(
 def test_every_wrong_value_is_named_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "gatebook.toml").write_text('mode = "maybe"\n')
     monkeypatch.setenv("GATEBOOK_PORT", "-1")
-    with pytest.raises(ConfigurationError, match="GATEBOOK_MODE.*GATEBOOK_PORT|GATEBOOK_PORT.*GATEBOOK_MODE"):
+    with pytest.raises(ConfigurationError) as caught:
         load_settings()
+    assert "GATEBOOK_MODE" in str(caught.value)
+    assert "GATEBOOK_PORT" in str(caught.value)
 
 
 @pytest.mark.parametrize("source", [f"tz = {CANARY}".encode(), b"\xff\xfe", b"tz = 'a'\ntz = 'b'"])

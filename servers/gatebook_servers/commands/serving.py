@@ -15,6 +15,7 @@ from gatebook_servers.commands.context import Commands, opened, working
 from gatebook_servers.commands.output import complain, say
 
 ALL = "all"
+COMMANDS = ("serve", "worker")
 
 
 def add(commands: Commands) -> None:

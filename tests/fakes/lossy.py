@@ -1,0 +1,104 @@
+"""An installation whose ticket desk is the remote service, in process and as real commands."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from fakes.remote_desk import RemoteDesk, RemoteService
+from gatebook.clock import ManualClock
+from gatebook.outbox import Job, Outbox
+from gatebook.retry import Operation, without_waiting
+from gatebook_servers.tickets.ports import open_desk
+from suite import Agent, Suite, ticket
+
+COMMAND = Path(__file__).with_name("gatebook_with_remote_desk.py")
+REF = "remote:AB-1"
+BODY = "Hello Robin,\n\nopen the board's menu and choose „Rename“.\n\nBest regards"
+
+
+class Lossy(Suite):
+    """An installation whose desk is the remote service."""
+
+    service: RemoteService
+
+    def job(self, approval_id: str) -> Job:
+        with self.runtime.database.transaction() as tx:
+            found = Outbox(tx).of_subject("execute_approved", approval_id)
+        assert found is not None
+        return found
+
+    def state(self, approval_id: str) -> str:
+        return next(request.state for request in self.requests("all") if request.approval_id == approval_id)
+
+    def outcomes(self) -> list[object]:
+        with self.runtime.database.transaction() as tx:
+            return [row["outcome"] for row in tx.all("SELECT outcome FROM effects ORDER BY claimed_at")]
+
+
+@asynccontextmanager
+async def installed(home: Path, service: RemoteService, *, effects: Operation) -> AsyncGenerator[Lossy]:
+    service.reset()
+    service.tickets([ticket()])
+    made = Lossy(home, overrides={"desk": "remote", "ceiling": "send"})
+    made.service = service
+    desk = RemoteDesk(service.url, effects=effects)
+    made.runtime.ports[open_desk] = desk
+    with without_waiting():
+        yield made
+    await desk.aclose()
+    made.runtime.close()
+
+
+async def asked(agent: Agent, ref: str = REF, body: str = BODY) -> tuple[str, str]:
+    """Draft and send: the draft's id and the id of the approval that it waits for."""
+    draft = await agent.ok("draft_reply", ref=ref, body=body)
+    refused = await agent.call("send_reply", draft_id=draft["draft_id"], visibility="public")
+    assert refused.code == "approval_required", refused.text
+    return str(draft["draft_id"]), str(refused.error["approval_id"])
+
+
+def environment(home: Path, service: RemoteService, **settings: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "GATEBOOK_HOME": str(home),
+        "GATEBOOK_DESK": "remote",
+        "GATEBOOK_CEILING": "send",
+        "GATEBOOK_TEST_DESK_URL": service.url,
+        "GATEBOOK_LEASE_S": "1",
+        "GATEBOOK_SETTLE_S": "0.5",
+        **settings,
+    }
+
+
+def gatebook(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the real command."""
+    return subprocess.run(
+        [sys.executable, str(COMMAND), *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@asynccontextmanager
+async def server_process(environment: dict[str, str]) -> AsyncGenerator[Agent]:
+    """Run the tickets server in a process of its own, as an MCP host does."""
+    command = StdioServerParameters(command=sys.executable, args=[str(COMMAND), "serve", "all"], env=environment)
+    async with Client(stdio_client(command)) as client:
+        yield Agent(client)
+
+
+async def request_of_today(home: Path, service: RemoteService) -> tuple[Lossy, str]:
+    """A pending request in a database that a real process opens next."""
+    service.reset()
+    service.tickets([ticket()])
+    made = Lossy(home, clock=ManualClock(time.time()), overrides={"desk": "remote", "ceiling": "send"})
+    desk = made.runtime.ports[open_desk] = RemoteDesk(service.url)
+    async with made.agent("tickets") as agent:
+        _, approval_id = await asked(agent)
+    await desk.aclose()
+    return made, approval_id

@@ -82,6 +82,12 @@ class ForbiddenError(GatebookError):
     code = "forbidden"
 
 
+class UnauthenticatedError(GatebookError):
+    """The upstream refused our credentials. The operator can mend that; until then nothing is lost."""
+
+    code = "unauthenticated"
+
+
 class ConflictError(GatebookError):
     """The object changed since the caller read it."""
 

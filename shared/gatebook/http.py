@@ -8,7 +8,7 @@ import anyio
 import httpx
 from pydantic import JsonValue
 
-from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
+from gatebook.errors import ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError
 from gatebook.retry import ATTEMPT_S, Operation, TransientError, with_retries
 
 _THROTTLED = 429
@@ -47,7 +47,8 @@ class HttpClient:
 
         Raises:
             NotFoundError: On 404 and 410.
-            ForbiddenError: On 401 and 403, and if `path` is a whole address.
+            UnauthenticatedError: On 401 and 403.
+            ForbiddenError: If `path` is a whole address.
             ConflictError: On 409 and 412.
             RateLimitedError: If the upstream asks to wait longer than the call may take.
             UpstreamUnavailableError: If surely nothing was applied and no attempt succeeded.
@@ -83,7 +84,7 @@ def _answer(response: httpx.Response) -> JsonValue:
     if status in _CONFLICTS:
         raise ConflictError("the object changed in the meantime.", next_step="Read it again and decide anew.")
     if status in (401, 403):
-        raise ForbiddenError("the upstream refused the credentials.", next_step="Tell the operator.")
+        raise UnauthenticatedError("the upstream refused the credentials.", next_step="Tell the operator.")
     if status in _SURELY_REFUSED:
         raise NotFoundError("the upstream does not know or accept this.", next_step="Check the id.")
     raise TransientError(applied=True, retry_after_s=_retry_after(response))

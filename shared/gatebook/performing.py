@@ -60,6 +60,11 @@ class Performance:
     def _runtime(self) -> Runtime:
         return self.scope.runtime
 
+    @property
+    def _attempt_s(self) -> float:
+        """An owner acts only while its lease lasts: afterwards another may look the effect up and repeat it."""
+        return min(self._runtime.settings.call_s, self._runtime.settings.lease_s)
+
     async def read_or_stage(self) -> CallToolResult:
         """Run a tool that reaches nothing outside, within the call's deadline.
 
@@ -99,7 +104,7 @@ class Performance:
         """
         with anyio.CancelScope(shield=True) as scope:
             try:
-                with anyio.fail_after(self._runtime.settings.call_s):
+                with anyio.fail_after(self._attempt_s):
                     outcome, value = await self._act()
             except (TimeoutError, AmbiguousError):
                 # The request may still land. The claim stays; after its lease and the settle time it is looked up.

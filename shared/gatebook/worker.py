@@ -15,6 +15,7 @@ from gatebook.errors import (
     PausedError,
     RateLimitedError,
     StorageFullError,
+    UnauthenticatedError,
     UpstreamUnavailableError,
 )
 from gatebook.guard import Guard
@@ -30,6 +31,7 @@ _PASSING = (
     PausedError,
     RateLimitedError,
     StorageFullError,
+    UnauthenticatedError,
     UpstreamUnavailableError,
 )
 

@@ -16,7 +16,7 @@ from gatebook.clock import ManualClock
 from gatebook.outbox import Job, Outbox
 from gatebook.retry import Operation, without_waiting
 from gatebook_servers.tickets.ports import open_desk
-from suite import Agent, Suite, ticket
+from suite import Agent, Json, Suite, ticket
 
 COMMAND = Path(__file__).with_name("gatebook_with_remote_desk.py")
 REF = "remote:AB-1"
@@ -62,6 +62,33 @@ async def asked(agent: Agent, ref: str = REF, body: str = BODY) -> tuple[str, st
     refused = await agent.call("send_reply", draft_id=draft["draft_id"], visibility="public")
     assert refused.code == "approval_required", refused.text
     return str(draft["draft_id"]), str(refused.error["approval_id"])
+
+
+WEATHER: list[Json] = [
+    {"kind": "lost", "rate": 0.15, "times": None},
+    {"kind": "lost", "rate": 0.1, "times": None, "when": "before"},
+    {"kind": "status", "status": 500, "rate": 0.1, "times": None, "when": "before"},
+    {"kind": "status", "status": 503, "rate": 0.1, "times": None},
+    {"kind": "status", "status": 429, "rate": 0.15, "times": None, "when": "before", "retry_after": "0"},
+    {"kind": "reset", "rate": 0.1, "times": None},
+    {"kind": "half", "rate": 0.1, "times": None},
+    {"kind": "status", "status": 503, "rate": 0.3, "times": None, "when": "before", "on": r"GET /operations/.*"},
+]
+
+
+async def sent_in_bad_weather(lossy: Lossy, count: int) -> dict[str, list[str]]:
+    """Approve a reply to each of `count` tickets and let a worker work until nothing is left."""
+    names = [f"AB-{number}" for number in range(count)]
+    lossy.service.tickets([ticket(name) for name in names])
+    async with lossy.agent("tickets") as agent:
+        for name in names:
+            lossy.approve((await asked(agent, f"remote:{name}", f"Reply to {name}"))[1])
+    lossy.service.faults(*WEATHER, seed=7)
+    for _ in range(30):
+        while await lossy.execute() is not None:
+            pass
+        lossy.clock.advance(700)
+    return {name: lossy.service.texts(name) for name in names}
 
 
 def environment(home: Path, service: RemoteService, **settings: str) -> dict[str, str]:

@@ -1,15 +1,29 @@
 """A desk that loses replies: what a person approved is done exactly once, with the desk in a process of its own."""
 
+import time
 from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
 
-from fakes.lossy import BODY, REF, Lossy, asked, installed
+from fakes.lossy import (
+    BODY,
+    REF,
+    Lossy,
+    asked,
+    environment,
+    gatebook,
+    installed,
+    request_of_today,
+    sent_in_bad_weather,
+    server_process,
+)
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
+from gatebook.clock import ManualClock
 from gatebook.errors import ConflictError, UpstreamUnavailableError
 from gatebook.retry import AmbiguousError, Operation, counting_attempts, without_waiting
 from gatebook_servers.tickets.ports import open_desk
@@ -297,33 +311,6 @@ async def test_a_naive_retry_sends_twice(naive: Lossy) -> None:
     assert naive.service.texts("AB-1") == [BODY, BODY]
 
 
-WEATHER: list[Json] = [
-    {"kind": "lost", "rate": 0.15, "times": None},
-    {"kind": "lost", "rate": 0.1, "times": None, "when": "before"},
-    {"kind": "status", "status": 500, "rate": 0.1, "times": None, "when": "before"},
-    {"kind": "status", "status": 503, "rate": 0.1, "times": None},
-    {"kind": "status", "status": 429, "rate": 0.15, "times": None, "when": "before", "retry_after": "0"},
-    {"kind": "reset", "rate": 0.1, "times": None},
-    {"kind": "half", "rate": 0.1, "times": None},
-    {"kind": "status", "status": 503, "rate": 0.3, "times": None, "when": "before", "on": LOOK_UPS},
-]
-
-
-async def sent_in_bad_weather(lossy: Lossy, count: int) -> dict[str, list[str]]:
-    """Approve a reply to each of `count` tickets and let a worker work until nothing is left."""
-    names = [f"AB-{number}" for number in range(count)]
-    lossy.service.tickets([ticket(name) for name in names])
-    async with lossy.agent("tickets") as agent:
-        for name in names:
-            lossy.approve((await asked(agent, f"remote:{name}", f"Reply to {name}"))[1])
-    lossy.service.faults(*WEATHER, seed=7)
-    for _ in range(30):
-        while await lossy.execute() is not None:
-            pass
-        lossy.clock.advance(700)
-    return {name: lossy.service.texts(name) for name in names}
-
-
 async def test_in_any_weather_every_reply_is_sent_exactly_once(lossy: Lossy) -> None:
     texts = await sent_in_bad_weather(lossy, 20)
     assert texts == {name: [f"Reply to {name}"] for name in texts}
@@ -333,3 +320,69 @@ async def test_in_any_weather_every_reply_is_sent_exactly_once(lossy: Lossy) -> 
 async def test_in_the_same_weather_a_naive_retry_duplicates(naive: Lossy) -> None:
     texts = await sent_in_bad_weather(naive, 20)
     assert sum(len(said) for said in texts.values()) > len(texts)
+
+
+async def test_the_real_command_sends_once_what_a_real_server_asked_for(tmp_path: Path, service: RemoteService) -> None:
+    service.reset()
+    service.tickets([ticket()])
+    home = tmp_path / "home"
+    variables = environment(home, service)
+    async with server_process(variables) as agent:
+        draft_id, approval_id = await asked(agent)
+    looking = Lossy(home, clock=ManualClock(time.time()))
+    (request,) = looking.requests()
+    looking.runtime.close()
+    assert request.approval_id == approval_id
+
+    service.faults({"kind": "lost"})
+    decision = ("approvals", "approve", approval_id, "--fingerprint", request.shown)
+    first = gatebook(*decision, environment=variables)
+    assert (first.returncode, service.texts("AB-1")) == (0, [BODY]), first.stderr
+    second = gatebook(*decision, environment=variables)
+    assert second.returncode != 0
+    assert "conflict" in second.stderr
+    async with server_process(variables) as agent:
+        run = await agent.ok("start_run", key="the next night", goal="again")
+        for run_id in ("", run["run_id"]):
+            again = await agent.ok("send_reply", draft_id=draft_id, visibility="public", run_id=run_id)
+            assert again["outcome"] == "replayed"
+    assert service.texts("AB-1") == [BODY]
+    assert service.requests("POST") == 1
+
+
+@pytest.mark.parametrize("kind", ["applied", "refused"])
+async def test_the_real_command_survives_an_unavailable_desk(
+    tmp_path: Path, service: RemoteService, kind: Literal["applied", "refused"]
+) -> None:
+    lossy, approval_id = await request_of_today(tmp_path / "home", service)
+    unavailable: Json = {"kind": "status", "status": 503}
+    throttled: Json = {"kind": "status", "status": 429, "when": "before", "retry_after": "1"}
+    service.faults(unavailable if kind == "applied" else throttled)
+    shown = lossy.requests()[0].shown
+    # An owner waits for the desk no longer than its lease lasts.
+    variables = {**environment(lossy.home, service), "GATEBOOK_LEASE_S": "10"}
+    done = gatebook("approvals", "approve", approval_id, "--fingerprint", shown, environment=variables)
+    assert (done.returncode, service.texts("AB-1")) == (0, [BODY]), done.stderr
+    assert lossy.state(approval_id) == "used"
+    lossy.runtime.close()
+
+
+async def test_the_real_worker_settles_what_the_command_could_not(tmp_path: Path, service: RemoteService) -> None:
+    lossy, approval_id = await request_of_today(tmp_path / "home", service)
+    blind: Json = {"kind": "status", "when": "before", "on": LOOK_UPS, "times": None}
+    service.faults({"kind": "lost"}, blind)
+    shown = lossy.requests()[0].shown
+    variables = environment(lossy.home, service, GATEBOOK_CALL_S="1")
+    refused = gatebook("approvals", "approve", approval_id, "--fingerprint", shown, environment=variables)
+    assert refused.returncode == 3
+    assert "not done yet" in refused.stderr
+    assert lossy.state(approval_id) == "claimed"
+    service.faults()
+    for _ in range(10):
+        assert gatebook("worker", "--once", environment=variables).returncode == 0
+        if lossy.state(approval_id) == "used":
+            break
+    assert lossy.state(approval_id) == "used"
+    assert service.texts("AB-1") == [BODY]
+    assert lossy.outcomes() == ["reconciled"]
+    lossy.runtime.close()

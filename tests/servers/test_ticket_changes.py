@@ -254,3 +254,17 @@ async def test_a_dry_run_says_so_and_changes_nothing(suite: Suite) -> None:
     async with suite.agent("tickets") as agent:
         asked(await agent.call("send_reply", effects["send_reply"]))
         assert (await agent.ok("update_ticket", effects["update_ticket"]))["outcome"] == "executed"
+
+
+async def test_a_customer_whose_address_changed_is_not_sent_what_was_approved_for_the_old_one(suite: Suite) -> None:
+    suite.tickets([ticket("AB-1")])
+    async with suite.agent("tickets") as agent:
+        draft = await agent.ok("draft_reply", ref="local:AB-1", body="Open the board's menu.")
+        await agent.call("send_reply", draft_id=draft["draft_id"], visibility="public")
+    request = suite.requests()[0]
+    assert request.content["recipients"] == ["robin@customer.example"]
+    suite.approve(request.approval_id)
+    suite.tickets([ticket("AB-1", requester={"name": "Robin Reyes", "email": "robin@elsewhere.example"})])
+    await suite.execute()
+    assert suite.comments("AB-1") == []
+    assert [request.state for request in suite.requests("all")] == ["lapsed"]

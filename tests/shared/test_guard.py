@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+import httpx
 import pytest
 from mcp import Client
 
@@ -15,6 +16,8 @@ from gatebook.ledger.runs import Runs
 from gatebook.switches import PAUSE, Switches
 from gatebook.telemetry import JsonFormatter
 from gatebook.toolset import Toolset, build_server
+from gatebook.transports.http import HttpOptions, build_app
+from gatebook_servers.catalogue import SERVERS, catalogue
 from suite import Agent, Json, Suite, ticket
 
 pytestmark = pytest.mark.anyio
@@ -196,6 +199,40 @@ async def test_the_operators_run_is_authoritative(suite: Suite, mode: str) -> No
         assert (await agent.ok("checkpoint", checkpoint))["run_id"] == ours
     assert steps_of(suite, ours) == ["list_tickets", "list_tickets"]
     assert steps_of(suite, other) == []
+
+
+async def test_over_http_the_header_names_the_run_and_the_token_names_the_principal(suite: Suite) -> None:
+    async with suite.agent("runs") as agent:
+        ours = str((await agent.ok("start_run", key="ours"))["run_id"])
+        other = str((await agent.ok("start_run", key="other"))["run_id"])
+    servers = {
+        name: build_server([SERVERS[name]], suite.runtime, catalogue=catalogue()) for name in ("tickets", "runs")
+    }
+    app = build_app(servers, HttpOptions(host="127.0.0.1", token="an-invented-token", principal="agent:night"))
+
+    async def call(tool: str, arguments: Json) -> Json:
+        version = "2026-07-28"
+        meta: Json = {"io.modelcontextprotocol/protocolVersion": version}
+        meta["io.modelcontextprotocol/clientCapabilities"] = {}
+        params: Json = {"name": tool, "arguments": arguments, "_meta": meta}
+        headers = {"Authorization": "Bearer an-invented-token", "X-Run-Id": ours, "Mcp-Name": tool}
+        headers |= {"Accept": "application/json, text/event-stream", "Mcp-Method": "tools/call"}
+        url = f"/{catalogue()[tool].server}/mcp"
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8420") as client:
+            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            reply = await client.post(url, json=body, headers={**headers, "MCP-Protocol-Version": version})
+        return reply.json()["result"]
+
+    async with app.router.lifespan_context(app):
+        assert (await call("list_tickets", {}))["isError"] is False
+        refused = await call("list_tickets", {"run_id": other})
+        await call("start_run", {"key": "theirs"})
+    assert "forbidden" in str(refused)
+    assert steps_of(suite, ours) == ["list_tickets"]
+    with suite.runtime.database.transaction() as tx:
+        theirs = Runs(tx).by_key(tenant="default", key="theirs")
+    assert theirs is not None
+    assert theirs.principal == "agent:night"
 
 
 async def test_every_call_counts_once_refused_or_not(suite: Suite, mode: str) -> None:

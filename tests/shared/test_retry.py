@@ -21,6 +21,7 @@ from gatebook.errors import (
     GatebookError,
     NotFoundError,
     RateLimitedError,
+    UnauthenticatedError,
     UpstreamUnavailableError,
 )
 from gatebook.http import HttpClient
@@ -232,8 +233,8 @@ async def test_a_request_carries_query_body_and_credentials_and_returns_json() -
 
 @pytest.mark.parametrize(
     ("status", "raised"),
-    [(400, NotFoundError), (404, NotFoundError), (410, NotFoundError), (422, NotFoundError), (401, ForbiddenError),
-     (403, ForbiddenError), (409, ConflictError), (412, ConflictError)],
+    [(400, NotFoundError), (404, NotFoundError), (410, NotFoundError), (422, NotFoundError),
+     (401, UnauthenticatedError), (403, UnauthenticatedError), (409, ConflictError), (412, ConflictError)],
 )  # fmt: skip
 async def test_an_answer_that_will_not_change_is_not_asked_for_again(status: int, raised: type[GatebookError]) -> None:
     with serving((status, {}, b"<b>an outsider's text</b>")) as upstream:

@@ -13,13 +13,14 @@ REPLY = "reply"
 
 
 class StoredDraft(Value):
-    """A draft as it is stored. `head` is the customer's newest message when it was written."""
+    """A stored draft: `head` was the customer's newest message, and `recipient` their address, when written."""
 
     draft_id: str
     ref: str
     body: str
     body_sha256: str
     head: str
+    recipient: str
     author: str
     run_id: str
     superseded_by: str
@@ -51,12 +52,12 @@ class Drafts:
         return _draft(row) if row else None
 
     def add(
-        self, *, ref: str, body: str, head: str, author: str, run_id: str, tenant: str, target: str
+        self, *, ref: str, body: str, head: str, recipient: str, author: str, run_id: str, tenant: str, target: str
     ) -> tuple[StoredDraft, StoredDraft | None, bool]:
         """Store a draft: it, the one it supersedes, and whether it is new. The same text on the same state is one."""
         present = self.current(ref)
         sha = text_digest(body)
-        if present is not None and present.body_sha256 == sha and present.head == head:
+        if present is not None and (present.body_sha256, present.head, present.recipient) == (sha, head, recipient):
             return present, None, False
         draft_id = new_id("drf")
         if present is not None:
@@ -65,13 +66,15 @@ class Drafts:
             )
             Approvals(self._tx).supersede(tenant=tenant, target=target, operation=REPLY, reason="superseded")
         self._tx.execute(
-            """INSERT INTO drafts (draft_id, ref, body, body_sha256, head, author, run_id, superseded_by, created_at)
-               VALUES (:id, :ref, :body, :sha, :head, :author, :run_id, '', :now)""",
+            """INSERT INTO drafts (draft_id, ref, body, body_sha256, head, recipient, author, run_id, superseded_by,
+                 created_at)
+               VALUES (:id, :ref, :body, :sha, :head, :recipient, :author, :run_id, '', :now)""",
             id=draft_id,
             ref=ref,
             body=body,
             sha=sha,
             head=head,
+            recipient=recipient,
             author=author,
             run_id=run_id,
             now=self._tx.now,

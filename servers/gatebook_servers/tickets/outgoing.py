@@ -44,6 +44,7 @@ async def reply_intent(runtime: Runtime, desk: Desk, draft_id: str, visibility: 
             "body": draft.body,
             "visibility": visibility,
             "head": draft.head,
+            "recipients": [draft.recipient],
         },
     )
 
@@ -52,7 +53,7 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
     """A reply is judged with its ticket, and only while the conversation is where the draft left it.
 
     Raises:
-        ConflictError: If another draft superseded this one, or the customer wrote again.
+        ConflictError: If another draft superseded this one, the customer wrote again or has another address.
     """
     draft = await _draft(runtime, draft_id)
     if draft.superseded_by:
@@ -61,6 +62,8 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
     if newest_from_customer(comments) != draft.head:
         raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
     ticket = await desk.get(draft.ref)
+    if ticket.requester.email != draft.recipient:
+        raise ConflictError("the customer's address changed.", next_step="Draft anew.")
     facts = _ticket_facts(desk, ticket, list(comments), Passage(where="draft", text=draft.body))
     return facts.model_copy(update={"notifies": visibility == "public", "recipients": (ticket.requester.email,)})
 

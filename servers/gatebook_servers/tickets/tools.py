@@ -203,6 +203,7 @@ async def draft_reply(
             ref=ticket.ref,
             body=body,
             head=head,
+            recipient=ticket.requester.email,
             author=caller.principal,
             run_id=caller.run,
             tenant=runtime.settings.tenant,

@@ -226,6 +226,7 @@ CREATE TABLE drafts (
   body TEXT NOT NULL,
   body_sha256 TEXT NOT NULL,
   head TEXT NOT NULL,
+  recipient TEXT NOT NULL,
   author TEXT NOT NULL,
   run_id TEXT NOT NULL,
   superseded_by TEXT NOT NULL,
@@ -263,20 +264,6 @@ CREATE TABLE labels (
 );
 
 -- Memory -----------------------------------------------------------------------------------------------------
-
-CREATE TABLE memory_items (
-  item_id INTEGER PRIMARY KEY,
-  key TEXT NOT NULL UNIQUE,
-  value TEXT NOT NULL,
-  tags TEXT NOT NULL,
-  version INTEGER NOT NULL,
-  sha256 TEXT NOT NULL,
-  deleted INTEGER NOT NULL,
-  actor TEXT NOT NULL,
-  run_id TEXT NOT NULL,
-  created_at DOUBLE PRECISION NOT NULL,
-  updated_at DOUBLE PRECISION NOT NULL
-);
 
 CREATE TABLE memory_versions (
   key TEXT NOT NULL,

@@ -1,3 +1,17 @@
+CREATE TABLE memory_items (
+  item_id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  value TEXT NOT NULL,
+  tags TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  deleted INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  created_at DOUBLE PRECISION NOT NULL,
+  updated_at DOUBLE PRECISION NOT NULL
+);
+
 -- The index holds no second copy of the values; it reads them through a view that knows no deleted note.
 CREATE VIEW memory_live AS SELECT item_id, key, value, tags FROM memory_items WHERE deleted = 0;
 

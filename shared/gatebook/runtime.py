@@ -10,7 +10,7 @@ from gatebook.approvals.policy import Policy
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.port import Database, DatabaseThread, Transaction
 from gatebook.database.sqlite import SqliteDatabase
-from gatebook.errors import GatebookError
+from gatebook.errors import ConfigurationError, GatebookError
 from gatebook.sensitive import SensitiveTerms
 from gatebook.settings import Settings
 
@@ -95,11 +95,24 @@ class Runtime:
         self.database.close()
 
 
+def _open_database(settings: Settings, clock: Clock) -> Database:
+    if settings.database_url is None:
+        return SqliteDatabase(settings.database_path, clock)
+    try:
+        from gatebook.database.postgres import PostgresDatabase  # noqa: PLC0415 - an extra that most do not install
+    except ImportError as error:
+        raise ConfigurationError(
+            "GATEBOOK_DATABASE_URL is set, but the client for PostgreSQL is not installed.",
+            next_step="Install the extra: gatebook[postgres].",
+        ) from error
+    return PostgresDatabase(settings.database_url, clock)
+
+
 def open_runtime(settings: Settings, *, clock: Clock | None = None) -> Runtime:
     """Open the ports that the settings name.
 
     Raises:
-        ConfigurationError: If the database cannot be opened or is newer than this program.
+        ConfigurationError: If the database cannot be opened, is newer than this program, or needs the missing extra.
     """
     chosen = clock or SystemClock()
-    return Runtime(settings=settings, database=SqliteDatabase(settings.database_path, chosen), clock=chosen)
+    return Runtime(settings=settings, database=_open_database(settings, chosen), clock=chosen)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, computed_field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, computed_field
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -39,6 +39,10 @@ def _reach(value: object) -> object:
     return Reach[value.upper()] if isinstance(value, str) and value.upper() in Reach.__members__ else value
 
 
+def _unless_empty(value: object) -> object:
+    return value or None
+
+
 def _matchable(terms: dict[str, list[str]]) -> dict[str, list[str]]:
     try:
         SensitiveTerms(terms)
@@ -53,12 +57,16 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class Settings(BaseSettings):
     """What the operator decides. `GATEBOOK_<NAME>` in the environment wins over `gatebook.toml`.
 
-    Secrets are never here: they come from the environment or from files that only their reader opens.
+    The one secret here is the database's password; it is shown nowhere. The others come from the environment or from
+    files that only their reader opens.
     """
 
-    model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home, description="Directory of the database, keys and configuration.")
+    database_url: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="PostgreSQL to use instead of a file in the home: [postgres](postgres.md)."
+    )
     tz: Annotated[str, AfterValidator(_known_zone)] = Field(
         default="UTC", description="Time zone of days, budgets and naive times."
     )
@@ -95,7 +103,7 @@ class Settings(BaseSettings):
     @computed_field
     @property
     def database_path(self) -> Path:
-        """The one database file."""
+        """The database file, unless `database_url` is set."""
         return self.home / "gatebook.db"
 
     @property

@@ -71,7 +71,7 @@ def test_claude_code_works_the_night_with_our_tools_only_and_the_ledger_reports_
             [*COMMAND, *NIGHT],
             env={**environment(home, GATEBOOK_CLAUDE=str(cli)), **own, "IS_SANDBOX": "1"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=240,
             check=False,
         )
@@ -91,7 +91,7 @@ def test_without_claude_code_the_message_says_so(tmp_path: Path) -> None:
         [*COMMAND, *NIGHT],
         env=environment(tmp_path / "home", GATEBOOK_CLAUDE=str(tmp_path / "absent")),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )

@@ -53,7 +53,7 @@ def _finish(home: Path) -> dict[str, object]:
             [*COMMAND, "nightly", *WINDOW, "--json"],
             env=environment(home, **PATIENCE),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=300,
             check=False,
         )

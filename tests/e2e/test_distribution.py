@@ -91,7 +91,7 @@ def inspect(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=180,
         check=False,
     )

@@ -107,7 +107,7 @@ def environment(home: Path, service: RemoteService, **settings: str) -> dict[str
 def gatebook(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the real command."""
     return subprocess.run(
-        [sys.executable, str(COMMAND), *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(COMMAND), *arguments], env=environment, capture_output=True, encoding="utf-8", check=False
     )
 
 

@@ -187,7 +187,7 @@ class RemoteService:
 def running_service() -> Generator[RemoteService]:
     """Run the service in a process of its own."""
     command = [sys.executable, str(Path(__file__).with_name("remote_desk_server.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("listening ").strip()

@@ -30,7 +30,7 @@ def gatebook(
         [*command, *arguments],
         env=environment(home, **settings),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )
@@ -50,7 +50,7 @@ def start(home: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]
         env=environment(home, **settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
 

@@ -87,7 +87,7 @@ def serving(drain_s: float) -> Generator[Probe]:
     command = [sys.executable, str(PROBE), "http", str(drain_s)]
     environment = {**os.environ, "PROBE_TOKEN": TOKEN}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, encoding="utf-8") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         log: list[str] = []

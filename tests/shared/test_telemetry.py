@@ -152,7 +152,7 @@ def test_the_spans_of_the_sdk_say_run_step_and_outcome_and_no_words(tmp_path: Pa
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SPANS, str(tmp_path / "home")],
-        capture_output=True, text=True, check=False, timeout=60, env=environment,
+        capture_output=True, encoding="utf-8", check=False, timeout=60, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert CANARY not in done.stdout

@@ -60,7 +60,7 @@ def claude_night(settings: Settings, order: Order) -> Report:
             cwd=place,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
             check=False,
         )

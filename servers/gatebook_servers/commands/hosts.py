@@ -13,7 +13,7 @@ from gatebook.errors import GatebookError
 from gatebook.runtime import open_runtime
 from gatebook.settings import Settings, load_settings
 from gatebook_servers.catalogue import SERVERS
-from gatebook_servers.commands.context import Commands
+from gatebook_servers.commands.context import Commands, opened
 from gatebook_servers.commands.output import emit, table
 
 HOSTS = ("claude-code", "claude-desktop")
@@ -99,10 +99,10 @@ def _checks() -> list[tuple[str, bool, str]]:
 
 def _database_check(settings: Settings) -> tuple[str, bool, str]:
     try:
-        open_runtime(settings).close()
+        with opened(settings) as runtime:
+            return "database", True, runtime.database.describe()
     except GatebookError as error:
         return "database", False, f"{error.message} {error.next_step}"
-    return "database", True, str(settings.database_path)
 
 
 def _policy_check(settings: Settings) -> tuple[str, bool, str]:

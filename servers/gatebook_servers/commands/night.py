@@ -59,6 +59,10 @@ def demo_command(options: argparse.Namespace) -> int:
     home = _fresh_demo_home(default_home().parent / "gatebook-demo")
     os.environ["GATEBOOK_HOME"] = str(home)
     settings = load_settings()
+    if settings.database_url is not None:
+        raise ConfigurationError(
+            "the demo keeps to a home of its own.", next_step="Leave GATEBOOK_DATABASE_URL out for it."
+        )
     inbox = resources.files("gatebook_servers.demo").joinpath("inbox.jsonl")
     with opened(settings) as runtime, resources.as_file(inbox) as path:
         imported = import_tickets(runtime.database, path, zone=settings.zone)

@@ -1,8 +1,8 @@
-"""Ranked search over notes: BM25 over word stems, with SQLite's FTS5.
+"""Ranked search over notes: word stems, by BM25 of SQLite's FTS5 or by PostgreSQL's text search.
 
 Any of the query's words may match. Weights: a word of the key counts 4, of the tags 2, of the value 1. Porter stems,
 words joined by OR and stop words left out found more evidence on LoCoMo (R@5 54.6 %) than plain words (46.1 %) and far
-more than demanding every word (0.1 %).
+more than demanding every word (0.1 %). PostgreSQL's rank knows no rare words and finds a little less (52.2 %).
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ MAX_TERMS = 32
 """Most words of a query that count; a pasted page would match everything."""
 
 # The texts are fetched for the best notes only: sorting every match with its text is slow.
-_SEARCH = """
+_SQLITE = """
 SELECT items.key, items.version, items.tags, items.updated_at, items.value
 FROM (
   SELECT found.item_id, found.key, bm25(memory_search, 4.0, 1.0, 2.0) AS score
@@ -27,6 +27,19 @@ FROM (
 ) AS best
 JOIN memory_items AS items ON items.item_id = best.item_id
 ORDER BY best.score, best.key
+"""
+
+# ts_rank's weights are those of D, C, B and A: of the value, nothing, the tags and the key. 1: long notes count less.
+_POSTGRES = """
+SELECT items.key, items.version, items.tags, items.updated_at, items.value
+FROM (
+  SELECT found.key, ts_rank('{0.25, 0.25, 0.5, 1.0}', found.document, memory_any(:terms), 1) AS score
+  FROM memory_items AS found
+  WHERE found.document @@ memory_any(:terms) AND found.deleted = 0 AND found.key >= :prefix AND found.key < :end
+  ORDER BY score DESC, found.key LIMIT :limit
+) AS best
+JOIN memory_items AS items ON items.key = best.key
+ORDER BY best.score DESC, best.key
 """
 
 _ENGLISH = """
@@ -52,16 +65,18 @@ def search(transaction: Transaction, query: str, *, prefix: str = "", limit: int
     words = _words(query)
     if not words:
         return []
-    rows = transaction.all(
-        _SEARCH, terms=" OR ".join(f'"{word}"' for word in words), prefix=prefix, end=end_of(prefix), limit=limit
-    )
+    if transaction.dialect == "sqlite":
+        statement, terms = _SQLITE, " OR ".join(f'"{word}"' for word in words)
+    else:
+        statement, terms = _POSTGRES, " ".join(words)
+    rows = transaction.all(statement, terms=terms, prefix=prefix, end=end_of(prefix), limit=limit)
     return [_hit(row, words) for row in rows]
 
 
 def _words(query: str) -> list[str]:
     """Return the words worth searching for, each once.
 
-    Only letters, marks and numbers stay, which is also what makes the words safe inside FTS5's quotes.
+    Only letters, marks and numbers stay, which is also what makes the words safe inside a query's quotes.
     """
     text = "".join(
         char if unicodedata.category(char)[0] in "LMN" else " " for char in unicodedata.normalize("NFC", query).lower()

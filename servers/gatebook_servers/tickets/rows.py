@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TextIO
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from gatebook.errors import ConfigurationError
 from gatebook.intents import Value
@@ -35,6 +35,13 @@ Moment = Annotated[datetime, AfterValidator(_usable)]
 class _Row(BaseModel):
     # Exports carry fields that we do not keep.
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("there is U+0000 in it")
+        return value
 
 
 class ImportedPerson(_Row):

@@ -11,13 +11,23 @@ from typing import Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from gatebook.errors import InvalidArgumentsError
+
 Value = str | int | float | bytes | None
 Row = Mapping[str, Value]
 T = TypeVar("T")
 
 
 class Transaction(Protocol):
-    """One short transaction. It commits when its block ends and rolls back when the block raises."""
+    """One short transaction. It commits when its block ends and rolls back when the block raises.
+
+    Transactions are serial: what one has read cannot change before it ends.
+    """
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgres`; for the few clauses that differ."""
+        ...
 
     @property
     def now(self) -> float:
@@ -38,11 +48,14 @@ class Transaction(Protocol):
 
 
 class Database(Protocol):
-    """A database that is open and migrated."""
+    """The one database, migrated before its first transaction begins."""
 
-    @property
-    def dialect(self) -> str:
-        """`sqlite` or `postgres`; for the few clauses that differ."""
+    def describe(self) -> str:
+        """Return what it is and where, for people; never a password.
+
+        Raises:
+            GatebookError: As `transaction`.
+        """
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -51,12 +64,35 @@ class Database(Protocol):
         Raises:
             StoreBusyError: If the database stays locked for longer than a call may wait.
             StorageFullError: If there is no room; nothing was written.
+            ConfigurationError: If the database belongs to a newer program.
+            InvalidArgumentsError: If a text has U+0000 or half of a surrogate pair; nothing was written.
         """
         ...
 
     def close(self) -> None:
         """Release the database; further use is an error."""
         ...
+
+
+def require_storable(parameters: Mapping[str, Value]) -> None:
+    """Refuse texts that not every database can hold.
+
+    Raises:
+        InvalidArgumentsError: If a text has U+0000 or half of a surrogate pair.
+    """
+    for value in parameters.values():
+        if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+            raise InvalidArgumentsError(
+                "a text has U+0000 or half of a surrogate pair.", next_step="Leave such characters out."
+            )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class DatabaseThread:

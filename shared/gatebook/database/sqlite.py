@@ -14,13 +14,14 @@ from threading import Lock
 import apsw
 
 from gatebook.clock import Clock, SystemClock
-from gatebook.database.migrations import migrations, statements
-from gatebook.database.port import Row, Transaction, Value
+from gatebook.database.migrations import LOCK_TABLE, newest, other_schema, upgrade
+from gatebook.database.port import Row, Transaction, Value, require_storable
 from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError
 
 BUSY_MS = 10_000
 """Longest wait for another process's transaction, within one call's deadline."""
 
+DIALECT = "sqlite"
 _PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY", "mmap_size = 0")
 
 
@@ -35,11 +36,11 @@ class SqliteDatabase:
         ConfigurationError: If the file belongs to a newer program or cannot be opened.
     """
 
-    dialect = "sqlite"
-
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._lock = Lock()
+        self._path = path
+        self._schema = newest(DIALECT)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -54,12 +55,23 @@ class SqliteDatabase:
                 _run(self._connection, f"PRAGMA {pragma}")
             self._migrate()
 
+    def describe(self) -> str:
+        return f"SQLite {apsw.sqlite_lib_version()}, {self._path}, schema {self._schema}"
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
 
     @contextmanager
     def transaction(self) -> Generator[Transaction]:
+        with self._begun() as transaction:
+            present = transaction.schema()
+            if present != self._schema:
+                raise other_schema(present, known=self._schema)
+            yield transaction
+
+    @contextmanager
+    def _begun(self) -> Generator["_SqliteTransaction"]:
         with self._lock, _translated():
             _run(self._connection, "BEGIN IMMEDIATE")
             try:
@@ -71,30 +83,23 @@ class SqliteDatabase:
                 raise
 
     def _migrate(self) -> None:
-        wanted = migrations(self.dialect)
-        newest = wanted[-1][0]
         # Most starts find the schema in place and need no write lock.
-        if self._version() == newest:
+        if self._has_lock_table() and _SqliteTransaction(self._connection, 0).schema() == self._schema:
             return
-        with self.transaction() as transaction:
-            present = self._version()
-            if present > newest:
-                raise ConfigurationError(
-                    f"the database has schema {present}, this program knows {newest}.",
-                    next_step="Upgrade Gatebook; an older program never opens a newer database.",
-                )
-            for number, script in wanted:
-                if number > present:
-                    for statement in statements(script):
-                        transaction.execute(statement)
-            transaction.execute(f"PRAGMA user_version = {newest}")
+        with self._begun() as transaction:
+            if not self._has_lock_table():
+                for statement in LOCK_TABLE:
+                    transaction.execute(statement)
+            upgrade(transaction, present=transaction.schema())
 
-    def _version(self) -> int:
-        row = _run(self._connection, "PRAGMA user_version").fetchone()
-        return int(row[0]) if row else 0
+    def _has_lock_table(self) -> bool:
+        found = _run(self._connection, "SELECT 1 FROM sqlite_master WHERE name = 'suite_lock'")
+        return found.fetchone() is not None
 
 
 class _SqliteTransaction:
+    dialect = DIALECT
+
     def __init__(self, connection: apsw.Connection, now: float) -> None:
         self._connection = connection
         self._now = now
@@ -102,6 +107,10 @@ class _SqliteTransaction:
     @property
     def now(self) -> float:
         return self._now
+
+    def schema(self) -> int:
+        row = _run(self._connection, "SELECT schema_version FROM suite_lock").fetchone()
+        return int(row[0]) if row else 0
 
     def execute(self, sql: str, /, **parameters: Value) -> int:
         _run(self._connection, sql, parameters)
@@ -122,6 +131,8 @@ def _as_mapping(cursor: apsw.Cursor, values: tuple[Value, ...]) -> Row:
 
 
 def _run(connection: apsw.Connection, sql: str, parameters: Mapping[str, Value] | None = None) -> apsw.Cursor:
+    if parameters:
+        require_storable(parameters)
     # apsw's stubs leave the type of a bindable buffer open.
     return connection.execute(sql, parameters)  # pyright: ignore[reportUnknownMemberType]
 

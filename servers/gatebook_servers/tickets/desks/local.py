@@ -69,7 +69,8 @@ class LocalDesk:
             return Slice(tickets=(), position=position, complete=True)
         at, last = _position(position)
         where = " AND ".join(
-            f"(subject LIKE :w{n} ESCAPE '!' OR body LIKE :w{n} ESCAPE '!')" for n in range(len(words))
+            f"(LOWER(subject) LIKE LOWER(:w{n}) ESCAPE '!' OR LOWER(body) LIKE LOWER(:w{n}) ESCAPE '!')"
+            for n in range(len(words))
         )
         rows = await self._transact(
             lambda tx: tx.all(
@@ -93,8 +94,10 @@ class LocalDesk:
     async def create(self, new: NewTicket, *, marker: str) -> Applied:
         def insert(tx: Transaction) -> Applied:
             row = tx.one(
-                """SELECT COALESCE(MAX(CAST(SUBSTR(ticket_id, LENGTH(project) + 2) AS INTEGER)), 0) + 1 AS n
-                   FROM desk_tickets WHERE project = :project""",
+                """SELECT COALESCE(MAX(CAST(number AS BIGINT)), 0) + 1 AS n
+                   FROM (SELECT SUBSTR(ticket_id, LENGTH(project) + 2) AS number
+                         FROM desk_tickets WHERE project = :project) AS numbered
+                   WHERE LTRIM(number, '0123456789') = '' AND LENGTH(number) BETWEEN 1 AND 15""",
                 project=new.project,
             )
             ticket_id = f"{new.project}-{row['n'] if row else 1}"

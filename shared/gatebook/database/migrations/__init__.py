@@ -40,13 +40,13 @@ def newest(dialect: str) -> int:
     return migrations(dialect)[-1][0]
 
 
-def upgrade(transaction: Transaction, *, dialect: str, present: int) -> None:
+def upgrade(transaction: Transaction, *, present: int) -> None:
     """Apply what a database at version `present` lacks; the caller holds the lock.
 
     Raises:
         ConfigurationError: If the database is newer than this program.
     """
-    wanted = migrations(dialect)
+    wanted = migrations(transaction.dialect)
     if present > wanted[-1][0]:
         raise other_schema(present, known=wanted[-1][0])
     for number, script in wanted:

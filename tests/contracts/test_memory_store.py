@@ -3,19 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TypeVar
+from contextlib import ExitStack, closing
+from typing import ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from contracts.databases import Place, another
 from gatebook.clock import ManualClock
 from gatebook.database.port import Database, Transaction
-from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConflictError, ForbiddenError, InvalidArgumentsError, NotFoundError, TooLargeError
 from gatebook_servers.memory.keys import MAX_VALUE_BYTES, PEOPLE_ONLY
 from gatebook_servers.memory.models import Operation
@@ -30,25 +28,6 @@ WRITES = 200
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
-
-
-def open_sqlite(home: Path) -> Database:
-    return SqliteDatabase(home / "gatebook.db", ManualClock())
-
-
-OPENERS = {"sqlite": open_sqlite}
-
-
-@contextmanager
-def opened(name: str, home: Path) -> Generator[Database]:
-    with closing(OPENERS[name](home)) as database:
-        yield database
-
-
-@pytest.fixture(params=OPENERS)
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Database]:
-    with opened(str(request.param), tmp_path) as database:
-        yield database
 
 
 @pytest.fixture
@@ -428,15 +407,17 @@ Step = tuple[Operation, str, tuple[str, ...]]
 class NotesMachine(RuleBasedStateMachine):
     """Puts, restores and deletes at random; the model is each key's list of versions."""
 
-    @initialize()
-    def open(self) -> None:
-        self.home = TemporaryDirectory()
-        self.database = open_sqlite(Path(self.home.name))
+    place: ClassVar[Place]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = ExitStack()
+        fresh = self.opened.enter_context(another(self.place))
+        self.database = self.opened.enter_context(closing(fresh.open(ManualClock())))
         self.versions: dict[str, list[Step]] = {}
 
     def teardown(self) -> None:
-        self.database.close()
-        self.home.cleanup()
+        self.opened.close()
 
     def live(self, key: str) -> Step | None:
         steps = self.versions.get(key)
@@ -516,8 +497,12 @@ class NotesMachine(RuleBasedStateMachine):
             assert set(self.run(lambda tx, word=word: found(tx, word))) == holding
 
 
-NotesMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
-TestNotesAgainstADictionary = NotesMachine.TestCase
+def test_any_history_is_that_of_a_dictionary_of_versions(place: Place) -> None:
+    class Here(NotesMachine):
+        pass
+
+    Here.place = place
+    run_state_machine_as_test(Here, settings=settings(max_examples=20, stateful_step_count=20, deadline=None))
 
 
 # Several processes
@@ -525,13 +510,14 @@ TestNotesAgainstADictionary = NotesMachine.TestCase
 WRITER = """
 import sys
 from pathlib import Path
-from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConflictError
+from gatebook.runtime import open_runtime
+from gatebook.settings import Settings
 from gatebook_servers.memory.store import Notes
 
-home, name, writes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+home, url, name, writes = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 actor = f"agent:{name}"
-database = SqliteDatabase(home / "gatebook.db")
+database = open_runtime(Settings(home=home, database_url=url)).database
 for number in range(writes // 2):
     with database.transaction() as transaction:
         Notes(transaction).put(f"own/{name}/{number}", f"{name} {number}", tags=(), actor=actor, expected_version=0)
@@ -548,11 +534,11 @@ for number in range(writes // 2):
 """
 
 
-def test_four_processes_writing_at_once_lose_nothing(tmp_path: Path) -> None:
-    with opened("sqlite", tmp_path) as database, database.transaction() as transaction:
+def test_four_processes_writing_at_once_lose_nothing(place: Place) -> None:
+    with closing(place.open()) as database, database.transaction() as transaction:
         write(transaction, "counter", "0")
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), f"w{number}", str(WRITES)])
+        subprocess.Popen([sys.executable, "-c", WRITER, str(place.home), place.url, f"w{number}", str(WRITES)])
         for number in range(PROCESSES)
     ]
     try:
@@ -562,7 +548,7 @@ def test_four_processes_writing_at_once_lose_nothing(tmp_path: Path) -> None:
             writer.kill()
             writer.wait()
     half = WRITES // 2
-    with opened("sqlite", tmp_path) as database, database.transaction() as transaction:
+    with closing(place.open()) as database, database.transaction() as transaction:
         notes = Notes(transaction)
         counter = notes.get("counter")
         own = {entry.key for entry in notes.select(prefix="own/", limit=PROCESSES * half + 1)}

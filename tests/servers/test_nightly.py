@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from gatebook_servers.tickets.importing import import_tickets
 from suite import Suite, ticket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 REAL_INBOX = Path(os.environ.get("GATEBOOK_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / (
     "inbox-real.jsonl"
 )

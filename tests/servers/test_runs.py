@@ -12,7 +12,7 @@ from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
 from suite import Agent, Json, Suite, ticket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
 DAY_S = 86_400.0
 
@@ -64,6 +64,7 @@ async def test_only_the_newest_handle_drives_a_run(suite: Suite, mode: str) -> N
             assert bare.code == "invalid_arguments", tool
         for tool, arguments in acts:
             await agent.ok(tool, arguments, run_id=new)
+        assert (await agent.call("update_ticket", update, run_id=old)).code == "run_lease_lost", "nor replays anything"
     assert (suite.count("drafts"), suite.count("effects")) == (1, 1)
 
 

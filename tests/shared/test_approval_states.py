@@ -124,7 +124,10 @@ class Broker(RuleBasedStateMachine):
         if late:
             self.consume(int(request.fingerprint[0]))
         with self.database.transaction() as tx:
+            before = Approvals(tx).get(chosen).state
             Approvals(tx).void(request, reason="superseded")
+            after = Approvals(tx).get(chosen).state
+        assert before in (after, request.state), "what moved on meanwhile is not voided by an old view of it"
 
     @rule(content=CONTENTS)
     def supersede(self, content: int) -> None:

@@ -14,7 +14,7 @@ from gatebook.worker import Worker
 from gatebook_servers.catalogue import SERVERS, catalogue
 from suite import Agent, Json, Suite, ticket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
 HOUR_S = 3_600.0
 
@@ -123,6 +123,7 @@ async def test_the_job_of_a_lapsed_approval_does_not_use_up_a_newer_one(suite: S
         pass
     assert len(suite.comments("AB-1")) == 1
     assert [one.state for one in suite.requests("all")] == ["lapsed", "used"]
+    assert attention(suite) == (["lapsed: not used in time"], ["approval_invalid"])
 
 
 async def test_people_decide_once_and_only_on_what_they_were_shown(suite: Suite) -> None:

@@ -17,7 +17,7 @@ from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
 from suite import Agent, Json, Suite, ticket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
 REPLY = "Open the board menu and choose Rename.\n\nRobin from support"
 LEASE_AND_SETTLE_S = 91.0

@@ -5,7 +5,7 @@ import pytest
 from gatebook.approvals.requests import Approvals
 from suite import Agent, Answer, Json, Suite, ticket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
 TERMS = {
     "refund": "refund",

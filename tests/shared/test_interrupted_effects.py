@@ -6,7 +6,7 @@ import pytest
 
 from gatebook.approvals.requests import Approvals
 from gatebook.effects import EffectRow, Effects
-from gatebook.errors import OutcomeUnknownError, UpstreamUnavailableError
+from gatebook.errors import ConflictError, OutcomeUnknownError, UpstreamUnavailableError
 from gatebook.intents import Intent
 from gatebook.outbox import Job, Outbox
 from gatebook.retry import AmbiguousError
@@ -129,6 +129,28 @@ async def test_a_worker_takes_over_what_a_dead_worker_left(suite: Suite, caplog:
     assert len(suite.comments("AB-1")) == 1
     assert (the_effect(suite).outcome, the_job(suite).state) == ("reconciled", "done")
     assert [request.state for request in suite.requests("all")] == ["used"]
+
+
+async def test_what_a_dead_process_left_is_not_repeated_while_it_cannot_be_looked_up(suite: Suite) -> None:
+    send = await approved(suite)
+    trouble = troubled(suite, Trouble(after=[ProcessDiedError()], looking=[UNAVAILABLE]))
+    async with suite.agent("tickets") as agent:
+        assert (await agent.call("send_reply", send)).code == "internal"
+        suite.clock.advance(LEASE_AND_SETTLE_S)
+        assert (await agent.call("send_reply", send)).code == "in_progress"
+        suite.clock.advance(LEASE_AND_SETTLE_S)
+        assert (await agent.ok("send_reply", send))["outcome"] == "reconciled"
+    assert trouble.sent == len(suite.comments("AB-1")) == 1
+
+
+async def test_a_conflict_on_the_desk_itself_ends_the_approval(suite: Suite) -> None:
+    send = await approved(suite)
+    troubled(suite, Trouble(before=[ConflictError("the customer wrote again.", next_step="Read it.")]))
+    async with suite.agent("tickets") as agent:
+        assert (await agent.call("send_reply", send)).code == "conflict"
+    assert [(one.state, one.state_reason) for one in suite.requests("all")] == [("lapsed", "conflict")]
+    await suite.execute()
+    assert (suite.comments("AB-1"), the_job(suite).state) == ([], "failed")
 
 
 async def test_a_lost_answer_is_looked_up_at_once(suite: Suite) -> None:

@@ -43,10 +43,10 @@ _DEFAULTS = {
     "target_session_attrs": "read-write",
     "tcp_user_timeout": "20000",
 }
-_SESSION = f"""
-SELECT set_config('lock_timeout', '{BUSY_MS}', false), set_config('statement_timeout', '{BUSY_MS}', false),
-  set_config('idle_in_transaction_session_timeout', '{IDLE_MS}', false)
-""".encode()
+_SESSION = """
+SELECT set_config('lock_timeout', :busy, false), set_config('statement_timeout', :busy, false),
+  set_config('idle_in_transaction_session_timeout', :idle, false)
+"""
 # A subquery, for the time to be read when the lock is held and not when the waiting for it begins.
 _BEGIN = b"""
 BEGIN ISOLATION LEVEL READ COMMITTED;
@@ -123,7 +123,7 @@ class PostgresDatabase:
 
     def _opened(self) -> _Connection:
         try:
-            connection = psycopg.connect(self._address.get_secret_value(), autocommit=True, row_factory=dict_row)
+            connection = _Connection.connect(self._address.get_secret_value(), autocommit=True, row_factory=dict_row)
         except psycopg.OperationalError:
             # The cause may quote parts of the address.
             raise StoreBusyError(
@@ -135,7 +135,7 @@ class PostgresDatabase:
             _require_supported(connection)
             # The only numbers of this type are sums of whole ones.
             connection.adapters.register_loader("numeric", IntLoader)
-            connection.execute(_SESSION)
+            connection.execute(translated(_SESSION), {"busy": str(BUSY_MS), "idle": str(IDLE_MS)})
             self._migrate(connection)
         except BaseException:
             connection.close()
@@ -150,7 +150,7 @@ class PostgresDatabase:
                 if schema != self._schema:
                     connection.execute(b"SET LOCAL statement_timeout = 0")
                     upgrade(_PostgresTransaction(connection, now), present=schema)
-        except errors.InsufficientPrivilege as error:
+        except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
             raise ConfigurationError(
                 "the database's user may not create what the suite needs.",
                 next_step="Let GATEBOOK_DATABASE_URL name a user that may create tables and functions in its schema.",

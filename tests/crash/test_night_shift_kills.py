@@ -26,7 +26,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     kills = 0
     while kills < KILLS:
         # The next kill falls a few steps behind the last one, wherever the process is then.
-        if not _killed_after(home, steps=_steps(home) + dice.randint(1, 9)):
+        if not _killed_after(home, steps=_steps(home) + dice.randint(1, 5)):
             pytest.fail(f"the night ended after {kills} kills")
         kills += 1
     report = _finish(home)

@@ -33,6 +33,7 @@ pg_ctl -D "$1/data" -w -l "$1/log" -o "-k $1 -c listen_addresses='' -c fsync=off
   >/dev/null 2>&1 && echo ready
 read -r _
 pg_ctl -D "$1/data" -m immediate -w stop >/dev/null 2>&1
+rm -rf "$1" 2>/dev/null
 """
 
 
@@ -132,7 +133,7 @@ def _server() -> Generator[str]:
             shell.stdin.close()
             shell.wait()
     finally:
-        shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _binaries(directory: Path, user: str | None) -> Path:

@@ -253,29 +253,23 @@ runtime.close()
 """
 
 
+def told(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    return process.communicate(timeout=60)
+
+
 def test_processes_that_start_at_once_on_an_empty_database_all_find_it_whole(place: Place) -> None:
-    starting = [
-        subprocess.Popen(
-            [sys.executable, "-c", MIGRATES, str(place.home), place.url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
+    command = [sys.executable, "-c", MIGRATES, str(place.home), place.url]
+    pipe = subprocess.PIPE
+    starting = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
     try:
-        for process in starting:
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in starting:
-            assert process.stdout is not None
-            assert process.stdout.read() == "{'n': 0}\n"
-            assert process.wait(30) == 0
-            process.stdout.close()
+        # Each waits for the end of its input, so that they begin together.
+        with ThreadPoolExecutor(len(starting)) as threads:
+            said = list(threads.map(told, starting))
     finally:
         for process in starting:
             process.kill()
-            process.wait()
+            process.communicate()
+    assert said == [("{'n': 0}\n", "")] * len(starting)
 
 
 def test_it_says_what_and_where_it_is(database: Database, place: Place) -> None:

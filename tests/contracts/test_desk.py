@@ -14,7 +14,7 @@ from gatebook_servers.tickets.desks.dry_run import DryRunDesk
 from gatebook_servers.tickets.ports import DESKS
 from suite import Json, Suite
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
 SINCE = datetime(2026, 9, 20, 18, tzinfo=UTC)
 UNTIL = datetime(2026, 9, 21, 6, tzinfo=UTC)

@@ -229,6 +229,7 @@ def test_training_twice_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_training_command_writes_what_is_committed(tmp_path: Path) -> None:
     arrays, manifest = training.train(STARTER)
     write_model(tmp_path, arrays=arrays, manifest=manifest)

@@ -99,6 +99,13 @@ async def test_a_night_out_of_steps_pauses_and_goes_on_with_the_same_key(suite: 
     assert report.resumed_from is not None
 
 
+async def test_a_large_night_with_long_texts_fits_its_checkpoints(suite: Suite) -> None:
+    long = "The page crashes with an error every time I open the report. " * 16
+    suite.tickets([ticket(f"AB-{n}", subject=f"Crash {n}: " + "x" * 300, body=long) for n in range(300)])
+    report = await suite.night(max_steps=1_000, checkpoint_every=50)
+    assert (report.status, report.tickets, report.failed) == ("completed", 300, 0)
+
+
 async def test_a_days_token_budget_pauses_the_night(suite: Suite) -> None:
     suite.tickets([QUESTION])
     async with suite.agent() as agent:

@@ -180,6 +180,17 @@ async def test_a_new_message_of_the_customer_voids_what_was_approved(suite: Suit
     assert attention(suite) == (["lapsed: conflict"], ["conflict"])
 
 
+async def test_what_moved_on_meanwhile_is_not_voided_by_an_old_view_of_it(suite: Suite) -> None:
+    suite.tickets([ticket()])
+    async with suite.agent("tickets") as agent:
+        await ask(agent)
+    seen = suite.approve(suite.requests()[0].approval_id)
+    await suite.execute()
+    with approvals(suite) as stored:
+        stored.void(seen, reason="superseded")
+        assert stored.get(seen.approval_id).state == "used"
+
+
 async def test_our_own_tags_and_messages_do_not_void_an_approval(suite: Suite) -> None:
     suite.tickets([ticket()])
     async with suite.agent("tickets") as agent:

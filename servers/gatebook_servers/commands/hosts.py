@@ -82,8 +82,9 @@ def _checks() -> list[tuple[str, bool, str]]:
     except GatebookError as error:
         return [("settings", False, error.message)]
     checks = [("settings", True, f"desk {settings.desk}, mode {settings.mode}, zone {settings.tz}")]
-    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    checks.append(("SQLite", version >= OLDEST_SAFE_SQLITE, f"{apsw.sqlite_lib_version()} (needs 3.51.3)"))
+    if settings.database_url is None:
+        version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+        checks.append(("SQLite", version >= OLDEST_SAFE_SQLITE, f"{apsw.sqlite_lib_version()} (needs 3.51.3)"))
     checks.append(_database_check(settings))
     checks.append(_policy_check(settings))
     checks.append(_private_check(settings.home))

@@ -6,7 +6,7 @@ the last checkpoint, and none of them has a second effect.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from time import monotonic
 from typing import cast
@@ -15,12 +15,14 @@ from pydantic import JsonValue
 
 from gatebook_servers.nightly.client import Answer, RefusedError, Servers
 from gatebook_servers.nightly.replies import FALLBACK, PREFIX, choose, fill
-from gatebook_servers.nightly.state import CATEGORIES, Category, Counted, Item, Night, Order, Report, Window
+from gatebook_servers.nightly.reporting import Figures, report_of, summary_of
+from gatebook_servers.nightly.state import Category, Item, Night, Order, Report
 
 GOAL = "the night shift over the tickets of the window"
 PAGE = 25
 MOST_WAITED = 50
 PREVIEW_CHARS = 900
+SUBJECT_CHARS = 160
 LOOK_BACK = timedelta(hours=24)
 """How long before the window a person's release, denial or an expiry is still taken over from."""
 
@@ -139,7 +141,7 @@ class NightShift:
         body = cast("Answer", ticket["body"])
         return Item(
             ref=ref,
-            subject=str(ticket["subject"]),
+            subject=str(ticket["subject"])[:SUBJECT_CHARS],
             text=str(body["text"])[:PREVIEW_CHARS],
             requester=str(cast("Answer", ticket["requester"])["name"]),
             version=str(ticket["version"]),
@@ -170,12 +172,15 @@ class NightShift:
             await self._checkpoint()
 
     async def _classify(self, items: list[Item]) -> None:
+        """Sort tickets and choose their templates; their texts are needed no longer and stay out of the checkpoint."""
         answer = await self._call(
             "classify_tickets",
             {"items": [{"ref": item.ref, "subject": item.subject, "text": item.text} for item in items]},
         )
         for item, found in zip(items, cast("list[Answer]", answer["items"]), strict=True):
             item.category = cast("Category", found["category"])
+            item.template = choose(self._night.templates, subject=item.subject, text=item.text)
+            item.text = ""
 
     async def _settle(self) -> None:
         total = len(self._night.items)
@@ -189,7 +194,6 @@ class NightShift:
                 held = refusal.code == "held" or (refusal.code == "approval_denied" and not item.draft_id)
                 item.stage = "held" if held else "failed"
                 item.problem = refusal.code
-            item.text = ""
         self._progress(total, total, "")
 
     async def _tag(self, item: Item) -> None:
@@ -209,9 +213,7 @@ class NightShift:
     async def _reply(self, item: Item) -> None:
         if item.category != "Support":
             return
-        template = self._night.templates.get(
-            choose(self._night.templates, subject=item.subject, text=item.text), self._night.templates.get(FALLBACK, "")
-        )
+        template = self._night.templates.get(item.template, self._night.templates.get(FALLBACK, ""))
         if not template:
             return
         body = fill(template, name=item.requester, subject=item.subject, ticket=item.ref.rpartition(":")[2])
@@ -249,34 +251,10 @@ class NightShift:
     async def _report(self, status: str, summary_key: str) -> Report:
         run = await self._servers.call("get_run", {"run_id": self._run_id})
         states = await self._request_states()
-        items = self._night.items
-        tokens = [run["input_tokens"], run["output_tokens"]]
-        return Report(
-            run_id=self._run_id.partition(".")[0],
-            key=self._key,
-            status=status,
-            window=Window(since=self._order.since, until=self._order.until, naive_times=self._night.naive_times),
-            tickets=len(items),
-            by_category={name: sum(item.category == name for item in items) for name in CATEGORIES},
-            drafts=sum(bool(item.draft_id) for item in items),
-            held=sum(item.stage == "held" for item in items),
-            failed=sum(item.stage == "failed" for item in items),
-            remaining=len(self._night.waiting()),
-            taken_over=self._night.taken_over or 0,
-            approvals=Counted(
-                pending=states["pending"],
-                approved=states["approved"] + states["claimed"],
-                denied=states["denied"],
-                executed=states["used"] + sum(item.sent for item in items),
-            ),
-            steps=cast("int", run["steps"]),
-            retries=cast("int", run["retries"]),
-            checkpoints=self._seq,
-            resumed_from=self._resumed_from,
-            summary_key=summary_key,
-            tokens=sum(cast("list[int]", tokens)) if None not in tokens else None,
-            duration_s=0.0,
+        figures = Figures(
+            status=status, checkpoints=self._seq, resumed_from=self._resumed_from, summary_key=summary_key
         )
+        return report_of(self._order, self._night, run=run, states=states, figures=figures)
 
     async def _request_states(self) -> Counter[str]:
         """Count the states of what this night's drafts asked for; people may have decided some already."""
@@ -315,31 +293,8 @@ class NightShift:
 def _item(ticket: Answer) -> Item:
     return Item(
         ref=str(ticket["ref"]),
-        subject=str(ticket["subject"]),
+        subject=str(ticket["subject"])[:SUBJECT_CHARS],
         text=str(ticket["preview"]),
         requester=str(ticket["requester"]),
         version=str(ticket["version"]),
     )
-
-
-def summary_of(report: Report, night: Night) -> str:
-    """Return the note that the next reader finds in memory; ticket texts stay out of it."""
-    lines = [
-        f"# Night shift {_plain(report.window.since)} to {_plain(report.window.until)}",
-        "",
-        (
-            f"Status: {report.status}. {report.tickets} tickets, {report.drafts} drafts, {report.held} held, "
-            f"{report.failed} failed, {report.remaining} left."
-        ),
-        "Categories: " + ", ".join(f"{name} {count}" for name, count in report.by_category.items()) + ".",
-        f"Waiting for approval: {report.approvals.pending}.",
-        "",
-    ]
-    for item in night.items:
-        note = f" ({item.problem})" if item.problem else ""
-        lines.append(f"- {item.ref}: {item.category or 'unsorted'}, {item.stage}{note}")
-    return "\n".join(lines) + "\n"
-
-
-def _plain(moment: datetime) -> str:
-    return moment.isoformat(timespec="minutes")

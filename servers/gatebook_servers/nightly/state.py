@@ -33,7 +33,8 @@ class Item(BaseModel):
 
     ref: str
     subject: str
-    text: str
+    text: str = ""
+    template: str = ""
     requester: str
     version: str
     category: Category | None = None

@@ -38,7 +38,7 @@ DIALECT = "postgres"
 _DEFAULTS = {
     "application_name": "gatebook",
     "client_encoding": "UTF8",
-    "connect_timeout": "5",
+    "connect_timeout": "10",
     "keepalives_idle": "10",
     "target_session_attrs": "read-write",
     "tcp_user_timeout": "20000",

@@ -11,6 +11,7 @@ from gatebook_servers.commands import serving
 from gatebook_servers.commands.context import Commands
 from gatebook_servers.commands.output import complain
 
+INTERRUPTED = 130
 REFUSED = 1
 """Exit code of a command that could not be done; argparse uses 2 for its own complaints."""
 
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return REFUSED
     except BrokenPipeError:
         return REFUSED
+    except KeyboardInterrupt:
+        complain("interrupted; nothing is lost, the same command goes on where it can")
+        return INTERRUPTED
 
 
 def parser(command: str = "") -> argparse.ArgumentParser:

@@ -21,6 +21,8 @@ from gatebook_servers.commands.context import Commands, opened, person, working
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
 CHANNEL = "command line"
+SHORT = 100
+"""Characters of a value that is shown beside its name; longer ones get a section of their own."""
 NOT_EXECUTED = 3
 """Exit code of `approve` when the approval stands and its effect did not happen yet."""
 
@@ -217,16 +219,24 @@ def _show(request: Approval) -> None:
     say(f"why asked: {', '.join(request.rules)}")
     say(f"asked by:  {request.principal}{f' in {request.run_id}' if request.run_id else ''}")
     say(f"decide by: {_time(request.decide_by)}")
-    for name, value in request.content.items():
-        for label, text in _texts(name, value):
-            say(f"--- {label}")
-            print(visible(text))
+    fields = [field for name, value in request.content.items() for field in _fields(name, value)]
+    for name, text in fields:
+        if len(text) <= SHORT and "\n" not in text:
+            say(f"{name + ':':<10} {text}")
+    for name, text in fields:
+        if len(text) > SHORT or "\n" in text:
+            _section(name, text)
     if request.reason:
-        say("--- the agent's words (unverified)")
-        print(visible(request.reason))
+        _section("the agent's words (unverified)", request.reason)
 
 
-def _texts(name: str, value: object) -> list[tuple[str, str]]:
+def _section(title: str, text: str) -> None:
+    say(f"--- {title}")
+    print(visible(text))
+
+
+def _fields(name: str, value: object) -> list[tuple[str, str]]:
+    """Return what would leave as named texts; the passages of a hold are named by where they stand."""
     if name == "passages":
         return [(str(entry["where"]), str(entry["text"])) for entry in cast("list[dict[str, str]]", value)]
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]

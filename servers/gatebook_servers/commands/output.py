@@ -31,12 +31,16 @@ def emit(value: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; what outsiders wrote is shown as text."""
+    """Print a table, or its title alone when it is empty; what outsiders wrote is shown as text."""
+    cells = [[Text(visible(str(cell))) for cell in row] for row in rows]
+    if not cells:
+        say(title)
+        return
     shown = Table(title=title, title_justify="left", header_style="bold", show_header=any(columns))
     for column in columns:
         shown.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
-    for row in rows:
-        shown.add_row(*(Text(visible(str(cell))) for cell in row))
+    for row in cells:
+        shown.add_row(*row)
     Console().print(shown)
 
 

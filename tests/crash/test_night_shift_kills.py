@@ -26,8 +26,7 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     kills = 0
     while kills < KILLS:
         # The next kill falls a few steps behind the last one, wherever the process is then.
-        if not _killed_after(home, steps=_steps(home) + dice.randint(1, 5)):
-            pytest.fail(f"the night ended after {kills} kills")
+        _kill_after(home, steps=_steps(home) + dice.randint(1, 5))
         kills += 1
     report = _finish(home)
     assert report["status"] == "completed"
@@ -35,16 +34,16 @@ def test_twenty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     _assert_once(home, report)
 
 
-def _killed_after(home: Path, *, steps: int) -> bool:
+def _kill_after(home: Path, *, steps: int) -> None:
+    """Start the night and kill it with all it started once so many steps are done."""
     night = start(home, "nightly", *WINDOW, "--json", **PATIENCE)
-    try:
-        while night.poll() is None:
-            if _steps(home) >= steps:
-                return kill_tree(night.pid) > 1
-            time.sleep(0.002)
-        return False
-    finally:
-        night.communicate()
+    while night.poll() is None:
+        if _steps(home) >= steps:
+            kill_tree(night.pid)
+            night.communicate()
+            return
+        time.sleep(0.002)
+    pytest.fail(f"the night ended before step {steps} with {night.returncode}: {night.communicate()}")
 
 
 def _finish(home: Path) -> dict[str, object]:

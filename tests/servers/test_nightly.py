@@ -99,6 +99,15 @@ async def test_a_night_out_of_steps_pauses_and_goes_on_with_the_same_key(suite: 
     assert report.resumed_from is not None
 
 
+async def test_a_night_interrupted_amid_its_templates_knows_all_of_them_afterwards(suite: Suite) -> None:
+    suite.tickets([QUESTION])
+    assert (await suite.night(max_steps=6, checkpoint_every=2)).status == "paused"
+    assert (await suite.night(max_steps=60)).status == "completed"
+    telling = 'choose "Forgot password?"'
+    assert telling in suite.note("templates/support/password")
+    assert telling in str(suite.requests()[0].content["body"])
+
+
 async def test_a_large_night_with_long_texts_fits_its_checkpoints(suite: Suite) -> None:
     long = "The page crashes with an error every time I open the report. " * 16
     suite.tickets([ticket(f"AB-{n}", subject=f"Crash {n}: " + "x" * 300, body=long) for n in range(300)])

@@ -104,9 +104,9 @@ class NightShift:
         """Read the templates, and see what people did since the last night."""
         if not self._night.templates:
             listed = await self._call("memory_list", {"prefix": PREFIX, "limit": 50})
-            for note in cast("list[Answer]", listed["notes"]):
-                key = str(note["key"])
-                self._night.templates[key] = str((await self._call("memory_get", {"key": key}))["text"])
+            keys = [str(note["key"]) for note in cast("list[Answer]", listed["notes"])]
+            # All or none: a checkpoint that falls in between must not hold a part of them for the whole.
+            self._night.templates = {key: str((await self._call("memory_get", {"key": key}))["text"]) for key in keys}
         if self._night.taken_over is None:
             await self._take_over()
 

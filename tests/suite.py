@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import ManualClock
+from gatebook.effects import EffectRow, Effects
 from gatebook.errors import ERROR_META
 from gatebook.guard import Guard
 from gatebook.outbox import Job, Outbox
@@ -175,3 +176,20 @@ def ticket(ticket_id: str = "AB-1", **fields: JsonValue) -> Json:
         "channel": "email",
         **fields,
     }
+
+
+def the_effect(suite: Suite) -> EffectRow:
+    with suite.runtime.database.transaction() as tx:
+        row = tx.one("SELECT effect_key FROM effects")
+        assert row is not None
+        found = Effects(tx).find(str(row["effect_key"]))
+    assert found is not None
+    return found
+
+
+def the_job(suite: Suite) -> Job:
+    [request] = suite.requests("all")
+    with suite.runtime.database.transaction() as tx:
+        job = Outbox(tx).of_subject("execute_approved", request.approval_id)
+    assert job is not None
+    return job

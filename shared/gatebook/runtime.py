@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from gatebook.approvals.policy import Policy
 from gatebook.clock import Clock, SystemClock
@@ -16,14 +16,6 @@ from gatebook.settings import Settings
 
 T = TypeVar("T")
 P = TypeVar("P")
-
-
-class Closing(Protocol):
-    """A port that holds something open."""
-
-    async def aclose(self) -> None:
-        """Release it."""
-        ...
 
 
 @dataclass

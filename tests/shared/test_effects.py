@@ -6,16 +6,14 @@ from threading import Barrier
 import anyio
 import pytest
 
-from gatebook.effects import EffectRow, Effects
 from gatebook.guard import Guard
-from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import catalogue
 from gatebook_servers.tickets.desk import Applied, Comment, Visibility
 from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
-from suite import Agent, Json, Suite, ticket
+from suite import Agent, Json, Suite, the_effect, the_job, ticket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
@@ -53,23 +51,6 @@ async def approved(suite: Suite) -> Json:
         send = await draft_and_ask(agent)
     suite.approve(suite.requests()[0].approval_id)
     return send
-
-
-def the_effect(suite: Suite) -> EffectRow:
-    with suite.runtime.database.transaction() as tx:
-        row = tx.one("SELECT effect_key FROM effects")
-        assert row is not None
-        found = Effects(tx).find(str(row["effect_key"]))
-    assert found is not None
-    return found
-
-
-def the_job(suite: Suite) -> Job:
-    [request] = suite.requests("all")
-    with suite.runtime.database.transaction() as tx:
-        job = Outbox(tx).of_subject("execute_approved", request.approval_id)
-    assert job is not None
-    return job
 
 
 async def test_a_send_waits_for_a_person_and_then_happens_exactly_once(suite: Suite, mode: str) -> None:

@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from gatebook.approvals.requests import Approvals
-from gatebook.effects import EffectRow, Effects
+from gatebook.effects import Effects
 from gatebook.errors import ConflictError, OutcomeUnknownError, UpstreamUnavailableError
 from gatebook.intents import Intent
-from gatebook.outbox import Job, Outbox
 from gatebook.retry import AmbiguousError
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import Applied, Visibility
 from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
-from suite import Json, Suite, ticket
+from suite import Json, Suite, the_effect, the_job, ticket
 
 pytestmark = pytest.mark.anyio
 
@@ -68,23 +67,6 @@ async def approved(suite: Suite) -> Json:
         assert (await agent.call("send_reply", send)).code == "approval_required"
     suite.approve(suite.requests()[0].approval_id)
     return send
-
-
-def the_effect(suite: Suite) -> EffectRow:
-    with suite.runtime.database.transaction() as tx:
-        row = tx.one("SELECT effect_key FROM effects")
-        assert row is not None
-        found = Effects(tx).find(str(row["effect_key"]))
-    assert found is not None
-    return found
-
-
-def the_job(suite: Suite) -> Job:
-    [request] = suite.requests("all")
-    with suite.runtime.database.transaction() as tx:
-        job = Outbox(tx).of_subject("execute_approved", request.approval_id)
-    assert job is not None
-    return job
 
 
 def troubled(suite: Suite, trouble: Trouble) -> Trouble:

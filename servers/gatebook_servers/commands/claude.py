@@ -80,7 +80,7 @@ def _served(settings: Settings) -> Generator[tuple[str, str]]:
     log = settings.home / "logs" / "claude-servers.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("w+", encoding="utf-8") as errors:
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603
         try:
             yield _announced(server, log), (settings.home / "token").read_text(encoding="utf-8").strip()
         finally:

@@ -2,8 +2,8 @@
 
 import argparse
 import getpass
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from gatebook.guard import Guard
@@ -35,11 +35,9 @@ def opened(settings: Settings | None = None) -> Generator[Runtime]:
         runtime.close()
 
 
-@asynccontextmanager
-async def working(runtime: Runtime) -> AsyncGenerator[Worker]:
-    """Provide a worker that knows every room."""
-    specs = catalogue()
-    yield Worker(runtime, Guard(runtime, specs))
+def worker_of(runtime: Runtime) -> Worker:
+    """Return a worker that knows every room."""
+    return Worker(runtime, Guard(runtime, catalogue()))
 
 
 def person() -> str:

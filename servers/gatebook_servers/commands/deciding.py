@@ -17,7 +17,7 @@ from gatebook.gate import HOUR_S
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
-from gatebook_servers.commands.context import Commands, opened, person, working
+from gatebook_servers.commands.context import Commands, opened, person, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
 CHANNEL = "command line"
@@ -177,8 +177,7 @@ def attention_command(options: argparse.Namespace) -> int:
 
 
 async def _execute(runtime: Runtime, request: Approval) -> int:
-    async with working(runtime) as worker:
-        await worker.run_one(subject=request.approval_id)
+    await worker_of(runtime).run_one(subject=request.approval_id)
     job, after = await runtime.transact(
         lambda tx: (
             Outbox(tx).of_subject("execute_approved", request.approval_id),

@@ -11,7 +11,7 @@ from gatebook.telemetry import configure_logging, start_telemetry
 from gatebook.toolset import build_server
 from gatebook.transports.auth import ensure_token
 from gatebook_servers.catalogue import SERVERS, catalogue
-from gatebook_servers.commands.context import Commands, opened, working
+from gatebook_servers.commands.context import Commands, opened, worker_of
 from gatebook_servers.commands.output import complain, say
 
 ALL = "all"
@@ -75,14 +75,14 @@ def worker_command(options: argparse.Namespace) -> int:
 
     async def work() -> None:
         with opened() as runtime:
-            async with working(runtime) as worker:
-                if not options.once:
-                    complain("executing what is approved; end with Ctrl-C")
-                    await worker.run_forever()
-                done = 0
-                while await worker.run_one() is not None:
-                    done += 1
-                say(f"{done} jobs")
+            worker = worker_of(runtime)
+            if not options.once:
+                complain("executing what is approved; end with Ctrl-C")
+                await worker.run_forever()
+            done = 0
+            while await worker.run_one() is not None:
+                done += 1
+            say(f"{done} jobs")
 
     try:
         anyio.run(work)

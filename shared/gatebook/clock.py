@@ -4,17 +4,35 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A reading of a clock that nobody sets: `seconds` since `boot`, comparable among the processes of one boot.
+
+    `boot` is empty where the system has no such clock; `seconds` are those of the ordinary one then.
+    """
+
+    boot: str
+    seconds: float
 
 
 class Clock(Protocol):
     """Where the time comes from."""
 
     def now(self) -> float:
-        """Return seconds since the epoch."""
+        """Return seconds since the epoch. It jumps when somebody sets the clock."""
+        ...
+
+    def steady(self) -> Steady:
+        """Return the time for leases, which must not end because somebody set the clock."""
         ...
 
 
@@ -24,19 +42,40 @@ class SystemClock:
     def now(self) -> float:
         return time.time()
 
+    def steady(self) -> Steady:
+        boot = _boot()
+        return Steady(boot, time.clock_gettime(time.CLOCK_BOOTTIME) if boot else time.time())
+
 
 @dataclass
 class ManualClock:
     """A clock that a test moves."""
 
     seconds: float = 1_795_329_000.0
+    ahead: float = 0.0
 
     def now(self) -> float:
-        return self.seconds
+        return self.seconds + self.ahead
+
+    def steady(self) -> Steady:
+        return Steady("manual", self.seconds)
 
     def advance(self, seconds: float) -> None:
-        """Move the time forward (or back, when negative) by `seconds`."""
+        """Let `seconds` pass."""
         self.seconds += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the clock ahead by `seconds`, or back when negative, without any time passing."""
+        self.ahead += seconds
+
+
+@cache
+def _boot() -> str:
+    """Return the id of this boot, empty on a system that names none (other than Linux)."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def new_id(prefix: str) -> str:

@@ -16,8 +16,8 @@ EffectState = Literal["claimed", "done", "in_doubt", "not_applied"]
 class Effect(Value):
     """A claimed effect, as the function that performs it receives it.
 
-    `marker` must travel with the effect where the outside can carry it. `takeover` tells that an earlier owner may
-    have performed it already.
+    `marker` must travel with the effect where the outside can carry it. `takeover` tells that somebody may have
+    performed it already, so that it is looked up outside first.
     """
 
     key: str
@@ -37,9 +37,12 @@ class EffectRow(Value):
     operation: str
     server: str
     tool: str
+    principal: str
     run_id: str
+    mode: str
     content_sha256: str
     marker: str
+    arguments: str
     state: EffectState
     owner: str
     lease_until: float
@@ -73,11 +76,28 @@ class Effects:
         tool: str,
         principal: str,
         run_id: str,
+        arguments: str,
         owner: str,
         lease_s: float,
         approval_id: str,
+        forgotten: bool,
     ) -> Effect:
-        """Insert the effect with its owner and lease, or take over one that surely was not applied."""
+        """Insert the effect with its owner and lease, or take over one that surely was not applied.
+
+        Args:
+            intent: What is meant to happen.
+            tenant: Whose it is.
+            mode: `live` or `dry-run`.
+            server: The tool's room.
+            tool: The tool that performs it.
+            principal: Who asked.
+            run_id: In which run, without its epoch.
+            arguments: The validated arguments as JSON, with which the effect can be looked up later.
+            owner: This process.
+            lease_s: Seconds that it belongs to this process.
+            approval_id: The grant that was taken for it.
+            forgotten: Whether this database may have lost the record of what was done: it was restored.
+        """
         key = effect_key(intent, tenant=tenant, mode=mode)
         content = canonical(intent.content).decode()
         known = self.find(key)
@@ -85,10 +105,11 @@ class Effects:
         self._tx.execute("DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied'", key=key)
         self._tx.execute(
             """INSERT INTO effects (effect_key, tenant, target, operation, subject, server, tool, principal, run_id,
-                 mode, content, content_sha256, marker, state, owner, lease_until, fence, approval_id, result, outcome,
-                 claimed_at, finished_at)
+                 mode, content, content_sha256, marker, arguments, state, owner, lease_until, fence, approval_id,
+                 result, outcome, claimed_at, finished_at)
                VALUES (:key, :tenant, :target, :operation, :subject, :server, :tool, :principal, :run_id,
-                 :mode, :content, :sha, :marker, 'claimed', :owner, :lease, :fence, :approval, '', '', :now, NULL)""",
+                 :mode, :content, :sha, :marker, :arguments, 'claimed', :owner, :lease, :fence, :approval,
+                 '', '', :now, NULL)""",
             key=key,
             tenant=tenant,
             target=intent.target,
@@ -102,8 +123,9 @@ class Effects:
             content=content,
             sha=digest(intent.content),
             marker=marker_of(key),
+            arguments=arguments,
             owner=owner,
-            lease=self._tx.now + lease_s,
+            lease=self._tx.steady + lease_s,
             fence=fence,
             approval=approval_id,
             now=self._tx.now,
@@ -115,6 +137,7 @@ class Effects:
             owner=owner,
             content_sha256=digest(intent.content),
             approval_id=approval_id,
+            takeover=forgotten,
         )
 
     def take_over(self, row: EffectRow, *, owner: str, lease_s: float) -> Effect | None:
@@ -123,10 +146,10 @@ class Effects:
             """UPDATE effects SET owner = :owner, lease_until = :lease, fence = fence + 1
                WHERE effect_key = :key AND state = 'claimed' AND fence = :fence AND lease_until <= :now""",
             owner=owner,
-            lease=self._tx.now + lease_s,
+            lease=self._tx.steady + lease_s,
             key=row.effect_key,
             fence=row.fence,
-            now=self._tx.now,
+            now=self._tx.steady,
         )
         if not taken:
             return None
@@ -161,7 +184,7 @@ class Effects:
         rows = self._tx.all(
             f"SELECT {_COLUMNS} FROM effects WHERE state = 'in_doubt'"  # noqa: S608 - constant columns
             " OR (state = 'claimed' AND lease_until <= :now) ORDER BY claimed_at",
-            now=self._tx.now,
+            now=self._tx.steady,
         )
         return [_effect(row) for row in rows]
 

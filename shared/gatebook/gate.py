@@ -1,5 +1,6 @@
 """The decisions of the guard inside the database: recall, holds, policy, approval, claim. One transaction each."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from gatebook.intents import Facts, Intent, digest, effect_key, fingerprint
 from gatebook.ledger.models import StepStatus
 from gatebook.ledger.runs import Runs
 from gatebook.runtime import Runtime
+from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import CallRecord
 from gatebook.toolspec import ToolSpec
 
@@ -39,10 +41,14 @@ class Replay:
 
 @dataclass(frozen=True)
 class Claimed:
-    """The effect is this call's to perform; the number of its step, 0 for none."""
+    """The call is accepted: the effect that is its to perform, if any, and the number of its step, 0 for none.
 
-    effect: Effect
+    `begun` is when the claim began, by the steady clock of this process.
+    """
+
+    effect: Effect | None
     step: int = 0
+    begun: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,8 @@ class Gate:
     arguments: Mapping[str, object]
     reason: str = ""
 
-    def recall(self, tx: Transaction, intent: Intent) -> Replay | Claimed | None:
-        """Look the effect up before anything else: done, interrupted and so taken over, or None when it is new.
+    def recall(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
+        """Look the effect up before anything else: done, interrupted and free to be taken over, or None when new.
 
         Raises:
             IdempotencyConflictError: If it was done, or is being done, with other content.
@@ -72,7 +78,21 @@ class Gate:
             OutcomeUnknownError: If nobody can tell whether it happened.
         """
         known = self._known(tx, intent)
-        return Claimed(self._take_over(tx, known)) if isinstance(known, EffectRow) else known
+        if isinstance(known, EffectRow):
+            self._require_settled(tx, known)
+        return known
+
+    def take_over(self, tx: Transaction, row: EffectRow) -> Claimed:
+        """Become the owner of an interrupted effect, with the grant that it holds.
+
+        Raises:
+            InProgressError: If its owner or a late request may still be at work, or another process was faster.
+        """
+        self._require_settled(tx, row)
+        taken = Effects(tx).take_over(row, owner=self.runtime.owner, lease_s=self.runtime.settings.lease_s)
+        if taken is None:
+            raise _in_progress(0)
+        return self._claimed(taken)
 
     def hold(self, tx: Transaction, facts: Facts) -> None:
         """Refuse while a sensitive text among the facts waits for a person.
@@ -140,6 +160,8 @@ class Gate:
             PolicyBlockedError: If policy never allows it.
         """
         recalled = self.recall(tx, intent)
+        if isinstance(recalled, EffectRow):
+            return self.take_over(tx, recalled)
         if recalled is not None:
             return recalled
         known = self._current(tx, intent)
@@ -152,7 +174,7 @@ class Gate:
         if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
             raise self._asked(tx, intent, verdict, known if waiting else None, record=record, handle=handle)
         number = 0 if granted else self.step(tx, record, handle=handle, key=self._key(intent))
-        return Claimed(self._insert(tx, intent, granted), number)
+        return self._claimed(self._insert(tx, intent, granted), step=number)
 
     def request(self, tx: Transaction, intent: Intent, facts: Facts) -> Approval:
         """Return the open request for this effect, made if need be.
@@ -191,17 +213,13 @@ class Gate:
             )
         return row
 
-    def _take_over(self, tx: Transaction, row: EffectRow) -> Effect:
-        settings = self.runtime.settings
-        wait = row.lease_until + settings.settle_s - tx.now
-        taken = Effects(tx).take_over(row, owner=self.runtime.owner, lease_s=settings.lease_s) if wait <= 0 else None
-        if taken is None:
-            raise InProgressError(
-                "this is being done, or was interrupted a moment ago.",
-                next_step="Go on with other work and repeat this call later.",
-                retry_after_s=round(max(wait, 1.0), 1),
-            )
-        return taken
+    def _require_settled(self, tx: Transaction, row: EffectRow) -> None:
+        wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
+        if wait > 0:
+            raise _in_progress(wait)
+
+    def _claimed(self, effect: Effect, *, step: int = 0) -> Claimed:
+        return Claimed(effect, step, self.runtime.clock.steady().seconds)
 
     def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""
@@ -300,9 +318,11 @@ class Gate:
             tool=self.spec.name,
             principal=self.caller.principal,
             run_id=self.caller.run,
+            arguments=json.dumps(self.spec.dump(self.arguments)),
             owner=self.runtime.owner,
             lease_s=settings.lease_s,
             approval_id=granted,
+            forgotten=Switches(tx).reason(RESTORED) is not None,
         )
 
     def _verdict(self, facts: Facts) -> Verdict:
@@ -335,6 +355,14 @@ class Gate:
             tool=self.spec.name,
             decide_within_s=settings.decide_within_h * HOUR_S,
         )
+
+
+def _in_progress(wait_s: float) -> InProgressError:
+    return InProgressError(
+        "this is being done, or was interrupted a moment ago.",
+        next_step="Go on with other work and repeat this call later.",
+        retry_after_s=round(max(wait_s, 1.0), 1),
+    )
 
 
 def _blocked(verdict: Verdict) -> PolicyBlockedError:

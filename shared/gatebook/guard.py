@@ -2,10 +2,12 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import anyio
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Extension
@@ -15,6 +17,7 @@ from starlette.requests import Request
 from gatebook.approvals.models import Approval
 from gatebook.clock import local_day
 from gatebook.database.port import Transaction
+from gatebook.effects import EffectRow
 from gatebook.errors import (
     ForbiddenError,
     GatebookError,
@@ -29,7 +32,8 @@ from gatebook.injection import Caller, Scope
 from gatebook.intents import Intent
 from gatebook.ledger.budgets import Budgets, Limits
 from gatebook.ledger.runs import Runs
-from gatebook.performing import Performance, size_of
+from gatebook.messages import Message, written_arguments
+from gatebook.performing import Performance, size_of, too_late
 from gatebook.reach import Reach
 from gatebook.retry import counting_attempts
 from gatebook.runtime import Runtime
@@ -44,13 +48,23 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True)
 class Call:
-    """One identified and validated call. `approval` is set when the outbox executes what a person approved."""
+    """One identified and validated call.
+
+    `until` is when it must have ended, by the steady clock. `approval` is set when the outbox executes what a person
+    approved.
+    """
 
     spec: ToolSpec
     scope: Scope
     arguments: Mapping[str, object]
-    record: CallRecord
+    message: Message
+    until: float
     approval: Approval | None = None
+
+    @property
+    def record(self) -> CallRecord:
+        """What telemetry says of it."""
+        return self.message.record
 
     @property
     def run_id(self) -> str:
@@ -85,18 +99,19 @@ class Guard(Extension):
         """Answer one `tools/call`."""
         spec = self.specs.get(params.name)
         record = CallRecord(server=spec.server if spec else "", tool=spec.name if spec else "unknown")
+        message = Message(self.runtime, record)
         principal = _principal() or self.runtime.settings.principal
         try:
             with counting_attempts(record.retries):
-                return await self._answer(spec, params, ctx, record=record, principal=principal)
+                return await self._answer(spec, params, ctx, message=message, principal=principal)
         except GatebookError as error:
             record.error, record.outcome = error.code, record.outcome or "refused"
-            return await self._refuse(error, record, principal)
+            return await self._refuse(error, message, principal)
         except Exception:
             # The outermost handler: a defect is logged here and reaches no model.
             logger.exception("a tool failed")
             record.error = record.outcome = "defect"
-            return await self._refuse(_DefectError(), record, principal)
+            return await self._refuse(_DefectError(), message, principal)
         finally:
             record.emit()
 
@@ -111,15 +126,14 @@ class Guard(Extension):
         self._require_reach(call)
         if call.spec.reach < Reach.WRITE:
             return await self._plain(call)
-        gate = self._gate(call)
-        intent = await call.spec.resolve(call.scope, call.arguments)
-        claimed = await self._recalled(call, gate, intent) or await self._claimed(call, gate, intent)
+        with self._in_time(call):
+            gate = self._gate(call)
+            intent = await call.spec.resolve(call.scope, call.arguments)
+            claimed = await self._recalled(call, gate, intent) or await self._claimed(call, gate, intent)
         if isinstance(claimed, Replay):
             call.record.outcome = "replayed"
             return call.spec.as_replay(claimed.result, self.runtime.settings.mode)
-        call.record.step = claimed.step
-        scope = replace(call.scope, effect=claimed.effect)
-        return await Performance(call.spec, scope, call.arguments, claimed.step, call.record).effect()
+        return await self._performance(call, claimed).effect()
 
     async def execute_approved(self, approval: Approval) -> CallToolResult:
         """Perform what a person approved, exempt from run state and run budgets, from nothing else.
@@ -132,15 +146,39 @@ class Guard(Extension):
             raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")
         record = CallRecord(server=spec.server, tool=spec.name, run_id=approval.run_id)
         scope = Scope(self.runtime, Caller(approval.principal, approval.run_id), self)
+        message = Message(self.runtime, record)
         try:
             with counting_attempts(record.retries):
                 arguments = spec.validate(approval.arguments)
-                return await self.perform(Call(spec, scope, arguments, record, approval=approval))
+                return await self.perform(Call(spec, scope, arguments, message, self._until(spec), approval=approval))
         except GatebookError as error:
             record.error, record.outcome = error.code, "refused"
             raise
         finally:
             record.emit()
+
+    async def reconcile(self, row: EffectRow) -> None:
+        """Find out how an interrupted effect ended, though nobody repeats its call. Nothing is performed.
+
+        Raises:
+            NotFoundError: If this process did not load the tool.
+            InProgressError: If its owner, or a late request, may still be at work, or the look-up failed.
+            GatebookError: If the recorded call does not fit any more.
+        """
+        spec = self.catalogue.get(row.tool)
+        if spec is None:
+            raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")
+        arguments = spec.validate(json.loads(row.arguments or "{}"))
+        scope = Scope(self.runtime, Caller(row.principal, row.run_id), self)
+        message = Message(self.runtime, CallRecord(server=spec.server, tool=spec.name, run_id=row.run_id))
+        call = Call(spec, scope, arguments, message, self._until(spec))
+        gate = self._gate(call)
+        try:
+            with counting_attempts(message.record.retries):
+                claimed = await self.runtime.transact(lambda tx: gate.take_over(tx, row))
+                await self._performance(call, claimed).find_out()
+        finally:
+            message.record.emit()
 
     async def ask(self, tool: str, arguments: Mapping[str, object], *, caller: Caller, reason: str) -> Approval:
         """Create the approval request that calling `tool` would create, without acting.
@@ -169,21 +207,31 @@ class Guard(Extension):
         params: CallToolRequestParams,
         ctx: ServerRequestContext[Runtime, Request],
         *,
-        record: CallRecord,
+        message: Message,
         principal: str,
     ) -> CallToolResult:
         raw = dict(params.arguments or {})
-        record.input_size = _size_in_bytes(raw)
+        record = message.record
+        message.arguments = written_arguments(raw)
+        record.input_size = _size_in_bytes(message.arguments)
         record.tool_use_id = str((ctx.meta or {}).get(TOOL_USE_META, ""))
         if spec is None:
             raise NotFoundError("no tool has this name.", next_step="Use a name from tools/list.")
+        until = self._until(spec)
         run_id = self._run(spec, raw, ctx)
         record.run_id = run_id.partition(".")[0]
         scope = Scope(self.runtime, Caller(principal, run_id), self, progress=ctx.session.report_progress)
-        result = await self.perform(Call(spec, scope, spec.validate(raw), record))
+        result = await self.perform(Call(spec, scope, spec.validate(raw), message, until))
         record.outcome = record.outcome or "executed"
         record.output_size = size_of(result)
+        if not message.recorded:
+            await self._record(message, result)
         return result
+
+    async def _record(self, message: Message, result: CallToolResult) -> None:
+        write = message.answered(result)
+        if message.recorded:
+            await self.runtime.transact(write, durable=False)
 
     def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
         """Take `run_id` off the arguments; the operator's run is authoritative."""
@@ -202,31 +250,35 @@ class Guard(Extension):
 
     async def _plain(self, call: Call) -> CallToolResult:
         """Run a read or a stage: no claim, one entry in the ledger."""
-        facts = await call.spec.look(call.scope, call.arguments)
         gate = self._gate(call)
+        with self._in_time(call):
+            facts = await call.spec.look(call.scope, call.arguments)
 
-        def accept(tx: Transaction) -> int:
-            self._admit(tx, call)
-            self._require_left(tx, call)
-            gate.hold(tx, facts)
-            gate.judge_stage(facts)
-            return gate.step(tx, call.record, handle=call.run_id)
+            def accept(tx: Transaction) -> int:
+                self._admit(tx, call)
+                self._require_left(tx, call)
+                gate.hold(tx, facts)
+                gate.judge_stage(facts)
+                return gate.step(tx, call.record, handle=call.run_id)
 
-        number = await self.runtime.transact(accept, keep_on_refusal=True)
-        call.record.step = number
-        return await Performance(call.spec, call.scope, call.arguments, number, call.record).read_or_stage()
+            # A hold is a request to a person and must last; the count of a call need not.
+            number = await self.runtime.transact(accept, keep_on_refusal=True, durable=bool(facts.passages))
+        return await self._performance(call, Claimed(effect=None, step=number)).read_or_stage()
 
     async def _recalled(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed | None:
         """Look the effect up. What was done, or begun and paid for, needs no running run and no budget."""
 
-        def recall(tx: Transaction) -> Replay | Claimed | None:
+        def recall(tx: Transaction) -> Replay | EffectRow | None:
             self._admit(tx, call)
             recalled = gate.recall(tx, intent)
             if recalled is None:
                 self._require_left(tx, call)
             return recalled
 
-        return await self.runtime.transact(recall, keep_on_refusal=True)
+        known = await self.runtime.transact(recall, keep_on_refusal=True, durable=False)
+        if not isinstance(known, EffectRow):
+            return known
+        return await self.runtime.transact(lambda tx: gate.take_over(tx, known))
 
     async def _claimed(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed:
         facts = await call.spec.look(call.scope, call.arguments)
@@ -236,6 +288,26 @@ class Guard(Extension):
             return gate.claim(tx, intent, facts, record=call.record, handle=call.run_id, approval=call.approval)
 
         return await self.runtime.transact(judge_and_claim, keep_on_refusal=True)
+
+    def _performance(self, call: Call, claimed: Claimed) -> Performance:
+        call.record.step = claimed.step
+        scope = replace(call.scope, effect=claimed.effect)
+        until = call.until
+        if claimed.effect:
+            until = min(until, claimed.begun + self.runtime.settings.lease_s)
+        return Performance(call.spec, scope, call.arguments, claimed.step, call.message, until)
+
+    def _until(self, spec: ToolSpec) -> float:
+        return self.runtime.clock.steady().seconds + max(self.runtime.settings.call_s, spec.longest_s)
+
+    @contextmanager
+    def _in_time(self, call: Call) -> Generator[None]:
+        """Limit what precedes the claim to the time that the call has."""
+        try:
+            with anyio.fail_after(call.until - self.runtime.clock.steady().seconds):
+                yield
+        except TimeoutError:
+            raise too_late() from None
 
     def _gate(self, call: Call) -> Gate:
         return Gate(self.runtime, call.spec, call.scope.caller, call.arguments)
@@ -281,17 +353,27 @@ class Guard(Extension):
         settings = self.runtime.settings
         return Budgets(tx, tenant=settings.tenant, principal=principal, day=local_day(tx.now, settings.zone))
 
-    async def _refuse(self, error: GatebookError, record: CallRecord, principal: str) -> CallToolResult:
+    async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
-        if not record.counted:
-            try:
-                await self.runtime.transact(lambda tx: self._count(tx, principal), keep_on_refusal=True)
-            except (StoreBusyError, StorageFullError):
-                logger.warning("a refused call could not be counted")
-            except GatebookError as ceiling:
-                record.error = ceiling.code
-                return ceiling.as_result()
-        return error.as_result()
+        result, record = error.as_result(), message.record
+        write = message.answered(result) if not message.recorded else None
+        if record.counted and write is None:
+            return result
+
+        def count_and_record(tx: Transaction) -> None:
+            if write:
+                write(tx)
+            if not record.counted:
+                self._count(tx, principal)
+
+        try:
+            await self.runtime.transact(count_and_record, keep_on_refusal=True, durable=False)
+        except (StoreBusyError, StorageFullError):
+            logger.warning("a refused call could not be counted")
+        except GatebookError as ceiling:
+            record.error = ceiling.code
+            return ceiling.as_result()
+        return result
 
 
 class _DefectError(GatebookError):
@@ -301,9 +383,9 @@ class _DefectError(GatebookError):
         super().__init__("the tool failed in an unexpected way.", next_step="Go on without it; the operator has a log.")
 
 
-def _size_in_bytes(arguments: dict[str, object]) -> int:
+def _size_in_bytes(arguments: str) -> int:
     try:
-        return len(json.dumps(arguments, ensure_ascii=False, default=str).encode())
+        return len(arguments.encode())
     except UnicodeEncodeError:
         raise InvalidArgumentsError("a text is not valid Unicode.", next_step="Send whole characters.") from None
 

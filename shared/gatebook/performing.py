@@ -21,6 +21,7 @@ from gatebook.errors import (
 from gatebook.injection import Scope
 from gatebook.ledger.models import StepStatus
 from gatebook.ledger.runs import Runs
+from gatebook.messages import Message
 from gatebook.retry import AmbiguousError
 from gatebook.runtime import Runtime
 from gatebook.telemetry import CallRecord
@@ -47,23 +48,30 @@ class Performance:
         scope: What it may reach; holds the claimed effect of a write or send.
         arguments: The validated arguments.
         step: The number of its step, 0 for none.
-        record: What telemetry and the ledger say of it.
+        message: The call as it is recorded.
+        until: When it must have acted, by the steady clock: the end of its call, or of its lease on the effect.
+            Afterwards another process may look the effect up and repeat it.
     """
 
     spec: ToolSpec
     scope: Scope
     arguments: Mapping[str, object]
     step: int
-    record: CallRecord
+    message: Message
+    until: float
+
+    @property
+    def record(self) -> CallRecord:
+        """What telemetry and the ledger say of the call."""
+        return self.message.record
 
     @property
     def _runtime(self) -> Runtime:
         return self.scope.runtime
 
     @property
-    def _attempt_s(self) -> float:
-        """An owner acts only while its lease lasts: afterwards another may look the effect up and repeat it."""
-        return min(self._runtime.settings.call_s, self._runtime.settings.lease_s)
+    def _left_s(self) -> float:
+        return self.until - self._runtime.clock.steady().seconds
 
     async def read_or_stage(self) -> CallToolResult:
         """Run a tool that reaches nothing outside, within the call's deadline.
@@ -72,27 +80,24 @@ class Performance:
             UpstreamUnavailableError: If the deadline passes first.
             GatebookError: Whatever the tool raises.
         """
-        status: StepStatus = "failed"
-        error, size = "cancelled", 0
+        answer, error = None, "cancelled"
         try:
-            with anyio.fail_after(max(self._runtime.settings.call_s, self.spec.longest_s)):
+            with anyio.fail_after(self._left_s):
                 value = await self.spec.function.call(self.scope, self.arguments)
-            result = self.spec.as_result(value, self._runtime.settings.mode)
-            status, error, size = "done", "", size_of(result)
+            answer, error = self.spec.as_result(value, self._runtime.settings.mode), ""
+            self._join_run(answer)
         except TimeoutError:
-            error = UpstreamUnavailableError.code
-            raise UpstreamUnavailableError(
-                "the call took too long.", next_step="Ask for less, or go on with other work."
-            ) from None
+            late = too_late()
+            answer, error = late.as_result(), late.code
+            raise late from None
         except GatebookError as refusal:
-            error = refusal.code
+            answer, error = refusal.as_result(), refusal.code
             raise
         else:
-            return result
+            return answer
         finally:
-            if self.step:
-                with anyio.CancelScope(shield=True):
-                    await self._runtime.transact(lambda tx: self._end_step(tx, status, error=error, size=size))
+            with anyio.CancelScope(shield=True):
+                await self._log(answer, error=error)
 
     async def effect(self) -> CallToolResult:
         """Perform the claimed effect and record its result, shielded from the client's cancellation.
@@ -104,7 +109,7 @@ class Performance:
         """
         with anyio.CancelScope(shield=True) as scope:
             try:
-                with anyio.fail_after(self._attempt_s):
+                with anyio.fail_after(self._left_s):
                     outcome, value = await self._act()
             except (TimeoutError, AmbiguousError):
                 # The request may still land. The claim stays; after its lease and the settle time it is looked up.
@@ -116,16 +121,41 @@ class Performance:
             except GatebookError as error:
                 await self._settle(_given_back(error))
                 raise
-            result = self.spec.as_result(value, self._runtime.settings.mode)
-            self.record.outcome = outcome
-            await self._settle(
-                Ending("done", grant="used", result=json.dumps(result.structured_content), outcome=outcome)
-            )
-            return result
+            return await self._done(outcome, value)
         raise AssertionError(f"a shielded scope was cancelled: {scope}")
+
+    async def find_out(self) -> None:
+        """Look up how the effect ended that was taken over, and record it, without performing it.
+
+        Raises:
+            InProgressError: If the look-up failed; the claim stays.
+        """
+        with anyio.CancelScope(shield=True):
+            try:
+                with anyio.fail_after(self._left_s):
+                    found = await self._look_up()
+            except (TimeoutError, AmbiguousError):
+                raise self._undecided() from None
+            except OutcomeUnknownError as error:
+                await self._settle(Ending("in_doubt", grant="in_doubt", reason=error.code))
+            else:
+                if found is None:
+                    await self._settle(Ending("not_applied", grant="approved", reason="interrupted"))
+                else:
+                    await self._done("reconciled", found)
+
+    async def _done(self, outcome: str, value: object) -> CallToolResult:
+        result = self.spec.as_result(value, self._runtime.settings.mode)
+        self.record.outcome = outcome
+        ending = Ending("done", grant="used", result=json.dumps(result.structured_content), outcome=outcome)
+        await self._settle(ending, answer=result)
+        return result
 
     async def _act(self) -> tuple[str, object]:
         assert self.scope.effect is not None
+        if self._left_s <= 0:
+            # The process stood still; somebody else may own the effect by now.
+            raise TimeoutError
         if self.scope.effect.takeover:
             found = await self._look_up()
             if found is not None:
@@ -148,22 +178,45 @@ class Performance:
         except GatebookError as error:
             raise AmbiguousError from error
 
-    async def _settle(self, ending: Ending) -> None:
+    async def _settle(self, ending: Ending, *, answer: CallToolResult | None = None) -> None:
         effect = self.scope.effect
         assert effect is not None
+        record_answer = self.message.answered(answer) if answer else None
+        status: StepStatus = "done" if ending.state == "done" else "failed"
 
         def complete(tx: Transaction) -> None:
-            self._end_step(
-                tx, "done" if ending.state == "done" else "failed", error=ending.reason, size=len(ending.result)
-            )
+            if record_answer:
+                record_answer(tx)
+            self._end_step(tx, status, error=ending.reason, size=len(ending.result))
             if not Effects(tx).finish(effect, state=ending.state, result=ending.result, outcome=ending.outcome):
                 return
+            # The step that began what this call took over.
+            Runs(tx).settled(effect.key, status=status, error=ending.reason)
             if effect.approval_id:
                 Approvals(tx).settle(effect.approval_id, state=ending.grant, reason=ending.reason)
                 if ending.state == "done":
                     Runs(tx).executed(effect.approval_id)
 
         await self._runtime.transact(complete)
+
+    async def _log(self, answer: CallToolResult | None, *, error: str) -> None:
+        """Record how a call ended that changed nothing outside; this need not wait for the disk."""
+        self.record.error = error
+        self.record.outcome = "refused" if error else "executed"
+        record_answer = self.message.answered(answer) if answer else None
+        if not self.step and not self.message.recorded:
+            return
+
+        def end(tx: Transaction) -> None:
+            self._end_step(tx, "failed" if error else "done", error=error, size=size_of(answer) if answer else 0)
+            if record_answer:
+                record_answer(tx)
+
+        await self._runtime.transact(end, durable=False)
+
+    def _join_run(self, answer: CallToolResult) -> None:
+        if self.spec.begins_run and answer.structured_content:
+            self.record.run_id = str(answer.structured_content["run_id"]).partition(".")[0]
 
     def _end_step(self, tx: Transaction, status: StepStatus, *, error: str, size: int) -> None:
         if self.step:
@@ -183,6 +236,11 @@ class Performance:
             next_step="Go on with other work and repeat this call later; it will not be done twice.",
             retry_after_s=settings.lease_s + settings.settle_s,
         )
+
+
+def too_late() -> UpstreamUnavailableError:
+    """Return the refusal of a call whose time is over before anything happened outside."""
+    return UpstreamUnavailableError("the call took too long.", next_step="Ask for less, or go on with other work.")
 
 
 def size_of(result: CallToolResult) -> int:

@@ -13,6 +13,7 @@ from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConfigurationError, GatebookError
 from gatebook.sensitive import SensitiveTerms
 from gatebook.settings import Settings
+from gatebook.vault import Vault
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -38,18 +39,22 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.terms = SensitiveTerms(self.settings.sensitive_terms)
+        self.vault = Vault(self.settings.record_key_file or self.settings.home / "recordings.key")
 
-    async def transact(self, work: Callable[[Transaction], T], *, keep_on_refusal: bool = False) -> T:
+    async def transact(
+        self, work: Callable[[Transaction], T], *, keep_on_refusal: bool = False, durable: bool = True
+    ) -> T:
         """Run `work` in one transaction on the database's thread; a cancellation does not tear it apart.
 
         Args:
             work: What to do; it must not wait for anything but the database.
             keep_on_refusal: Commit also when `work` raises a `GatebookError`: a refusal that created a request, or
                 that counts, must leave its trace.
+            durable: See `Database.transaction`.
         """
 
         def inside() -> T | GatebookError:
-            with self.database.transaction() as transaction:
+            with self.database.transaction(durable=durable) as transaction:
                 try:
                     return work(transaction)
                 except GatebookError as refusal:

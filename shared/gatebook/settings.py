@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     lease_s: Seconds = Field(default=60, description="Seconds a claimed effect belongs to its owner.")
     settle_s: float = Field(default=30, ge=0, description="Seconds after a lease in which a late request may land.")
     call_s: Seconds = Field(default=20, description="Seconds one tool call may take in all.")
+    record_days: float = Field(
+        default=30, ge=0, description="Days that arguments and results of a run's calls are kept, encrypted; 0: none."
+    )
+    record_key_file: Path | None = Field(
+        default=None, description="Key of the recordings; default `recordings.key` in the home, made when needed."
+    )
     host: str = Field(default="127.0.0.1", description="Address of HTTP and SSE; loopback only.")
     port: int = Field(default=8420, ge=0, le=65_535, description="Port of HTTP and SSE; 0 takes a free one.")
     claude: str = Field(default="claude", description="The Claude Code program for `--agent claude`.")

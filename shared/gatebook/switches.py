@@ -4,6 +4,8 @@ from gatebook.database.port import Transaction
 from gatebook.errors import PausedError
 
 PAUSE = "pause"
+RESTORED = "restored"
+"""Set for good when the database was put back from a backup: what was done since then is known only outside."""
 
 
 class Switches:

@@ -68,9 +68,14 @@ class CallRecord:
         """First tries and retries of the work behind this call."""
         return 1 + sum(self.retries)
 
+    @property
+    def seconds(self) -> float:
+        """How long the call has taken by now."""
+        return perf_counter() - self.started
+
     def emit(self) -> None:
         """Write the log line, enrich the current span and record the duration."""
-        seconds = perf_counter() - self.started
+        seconds = self.seconds
         attributes = {
             ATTR_SERVER: self.server,
             ATTR_RUN: self.run_id,

@@ -18,7 +18,7 @@ from gatebook.injection import Function, Injected
 from gatebook.reach import Reach
 from gatebook.runtime import Runtime
 from gatebook.schemas import portable_input, portable_output
-from gatebook.toolspec import ToolSpec
+from gatebook.toolspec import MAX_RESULT_CHARS, ToolSpec
 
 F = TypeVar("F", bound=Function)
 RUN_ARGUMENT: dict[str, JsonValue] = {"type": "string", "default": ""}
@@ -56,14 +56,30 @@ class Toolset:
         """Declare a tool that changes nothing and may wait for up to `longest_s` seconds: a long poll."""
         return lambda function: self._add(function, Reach.READ, graceful=True, longest_s=longest_s)
 
-    def stages(self, *, facts: Function | None = None, graceful: bool = False) -> Callable[[F], F]:
+    def stages(
+        self,
+        *,
+        facts: Function | None = None,
+        graceful: bool = False,
+        longest_chars: int = MAX_RESULT_CHARS,
+        begins_run: bool = False,
+    ) -> Callable[[F], F]:
         """Declare a tool that changes only Gatebook's own store.
 
         Args:
             facts: Fetches what policy must see; a sensitive text among it holds the call.
             graceful: Whether a run that used up its steps may still call it, to end cleanly.
+            longest_chars: Characters a result may have.
+            begins_run: Whether its result names, as `run_id`, the run that the call belongs to.
         """
-        return lambda function: self._add(function, Reach.STAGE, facts=facts, graceful=graceful)
+        return lambda function: self._add(
+            function,
+            Reach.STAGE,
+            facts=facts,
+            graceful=graceful,
+            longest_chars=longest_chars,
+            begins_run=begins_run,
+        )
 
     def writes(self, *, effect: Function, facts: Function, reconcile: Function) -> Callable[[F], F]:
         """Declare a tool that changes the outside in a way that can be undone.
@@ -93,6 +109,8 @@ class Toolset:
         reconcile: Function | None = None,
         graceful: bool = False,
         longest_s: float = 0,
+        longest_chars: int = MAX_RESULT_CHARS,
+        begins_run: bool = False,
     ) -> F:
         injected = Injected.of(function)
         if reach >= Reach.WRITE and not injected.takes_effect:
@@ -115,6 +133,8 @@ class Toolset:
             is_step=self.steps,
             graceful=graceful,
             longest_s=longest_s,
+            longest_chars=longest_chars,
+            begins_run=begins_run,
             effect=Injected.of(effect) if effect else None,
             facts=Injected.of(facts) if facts else None,
             reconcile=Injected.of(reconcile) if reconcile else None,

@@ -36,6 +36,10 @@ class ToolSpec:
     graceful: bool
     longest_s: float = 0
     """Seconds the tool may take where that is more than a call usually may: a long poll."""
+    longest_chars: int = MAX_RESULT_CHARS
+    """Characters a result may have; more than usual only where it returns what an agent saved."""
+    begins_run: bool = False
+    """Whether its result names the run that the call belongs to."""
     effect: Injected | None = None
     facts: Injected | None = None
     reconcile: Injected | None = None
@@ -86,7 +90,7 @@ class ToolSpec:
     def as_result(self, value: object, mode: str) -> CallToolResult:
         """Return what the client sees: text and structured content that say the same."""
         assert isinstance(value, BaseModel)
-        return self._result(value.model_dump(mode="json", by_alias=True), mode)
+        return self.result_of(value.model_dump(mode="json", by_alias=True), mode)
 
     def as_replay(self, recorded: str, mode: str) -> CallToolResult:
         """Return a recorded result, marked as replayed.
@@ -104,13 +108,18 @@ class ToolSpec:
                 "this was already done; its record is of an older version of the tool.",
                 next_step="Do not repeat it; read the object instead.",
             ) from None
-        return self._result(content, mode)
+        return self.result_of(content, mode)
 
-    def _result(self, content: dict[str, JsonValue], mode: str) -> CallToolResult:
+    def result_of(self, content: dict[str, JsonValue], mode: str) -> CallToolResult:
+        """Return structured content as a result.
+
+        Raises:
+            TooLargeError: If it is longer than a result may be.
+        """
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        if len(text) > MAX_RESULT_CHARS:
+        if len(text) > self.longest_chars:
             raise TooLargeError(
-                f"the result would have more than {MAX_RESULT_CHARS} characters.", next_step="Ask for fewer items."
+                f"the result would have more than {self.longest_chars} characters.", next_step="Ask for fewer items."
             )
         meta = {MODE_META: mode} if mode != "live" else None
         return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content, _meta=meta)

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from contracts.databases import Place
 from gatebook.clock import Clock, ManualClock, SystemClock, new_id
 from gatebook.database import postgres, sqlite
+from gatebook.database.migrations import newest
 from gatebook.database.port import Database, Transaction, Value
 from gatebook.database.postgres import PostgresDatabase, translated
 from gatebook.errors import ConfigurationError, GatebookError, InvalidArgumentsError, StoreBusyError, TooLargeError
@@ -275,7 +276,7 @@ def test_processes_that_start_at_once_on_an_empty_database_all_find_it_whole(pla
 def test_it_says_what_and_where_it_is(database: Database, place: Place) -> None:
     said = database.describe()
     assert ("PostgreSQL 1" in said) if place.url else (str(place.home / "gatebook.db") in said)
-    assert said.endswith("schema 2")
+    assert said.endswith(f"schema {newest('postgres' if place.url else 'sqlite')}")
 
 
 # PostgreSQL only

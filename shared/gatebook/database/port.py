@@ -34,6 +34,11 @@ class Transaction(Protocol):
         """The time of this transaction, seconds since the epoch; the same for all its statements."""
         ...
 
+    @property
+    def steady(self) -> float:
+        """The time for leases: like `now`, but it does not jump when a machine's clock is set."""
+        ...
+
     def execute(self, sql: str, /, **parameters: Value) -> int:
         """Run a statement and return how many rows it changed."""
         ...
@@ -58,8 +63,13 @@ class Database(Protocol):
         """
         ...
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
         """Begin a transaction that may write.
+
+        Args:
+            durable: Whether its end waits for the disk. Otherwise a power cut may undo it, though never without what
+                was committed behind it; the death of this process does not. For counts and records of calls that
+                changed nothing outside.
 
         Raises:
             StoreBusyError: If the database stays locked for longer than a call may wait.

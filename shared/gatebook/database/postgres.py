@@ -48,8 +48,9 @@ SELECT set_config('lock_timeout', :busy, false), set_config('statement_timeout',
   set_config('idle_in_transaction_session_timeout', :idle, false)
 """
 # A subquery, for the time to be read when the lock is held and not when the waiting for it begins.
-_BEGIN = b"""
-BEGIN ISOLATION LEVEL READ COMMITTED;
+_BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED;"
+_RELAXED = b"SET LOCAL synchronous_commit = off;"
+_LOCK = b"""
 SELECT schema_version, CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
 FROM (SELECT schema_version FROM suite_lock FOR UPDATE) AS held
 """
@@ -100,26 +101,30 @@ class PostgresDatabase:
                 self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Generator[Transaction]:
+    def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         with self._lock, _translated():
-            connection, schema, now = self._begin()
+            connection, schema, now = self._begin(durable=durable)
             with _ended(connection):
                 if schema != self._schema:
                     raise other_schema(schema, known=self._schema)
-                yield _PostgresTransaction(connection, self._clock.now() if self._clock else now)
+                if self._clock:
+                    yield _PostgresTransaction(connection, self._clock.now(), self._clock.steady().seconds)
+                else:
+                    # The server's clock is all that the machines have in common.
+                    yield _PostgresTransaction(connection, now, now)
 
-    def _begin(self) -> tuple[_Connection, int, float]:
+    def _begin(self, *, durable: bool = True) -> tuple[_Connection, int, float]:
         """Hold the lock; the connection, the schema's version and the time."""
         known = self._connection
         if known is not None and not known.closed:
             try:
-                return known, *_hold(known)
+                return known, *_hold(known, durable=durable)
             except psycopg.OperationalError:
                 if not known.closed:
                     raise
         # Nothing of the transaction has happened yet: it may as well begin on another connection.
         self._connection = self._opened()
-        return self._connection, *_hold(self._connection)
+        return self._connection, *_hold(self._connection, durable=durable)
 
     def _opened(self) -> _Connection:
         try:
@@ -149,7 +154,7 @@ class PostgresDatabase:
             with _ended(connection):
                 if schema != self._schema:
                     connection.execute(b"SET LOCAL statement_timeout = 0")
-                    upgrade(_PostgresTransaction(connection, now), present=schema)
+                    upgrade(_PostgresTransaction(connection, now, now), present=schema)
         except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
             raise ConfigurationError(
                 "the database's user may not create what the suite needs.",
@@ -160,13 +165,18 @@ class PostgresDatabase:
 class _PostgresTransaction:
     dialect = DIALECT
 
-    def __init__(self, connection: _Connection, now: float) -> None:
+    def __init__(self, connection: _Connection, now: float, steady: float) -> None:
         self._connection = connection
         self._now = now
+        self._steady = steady
 
     @property
     def now(self) -> float:
         return self._now
+
+    @property
+    def steady(self) -> float:
+        return self._steady
 
     def execute(self, sql: str, /, **parameters: Value) -> int:
         return self._run(sql, parameters).rowcount
@@ -193,11 +203,12 @@ def _as_psycopg(token: re.Match[str]) -> str:
     return f"%({name})s" if name else token[0].replace("%", "%%")
 
 
-def _hold(connection: _Connection) -> tuple[int, float]:
+def _hold(connection: _Connection, *, durable: bool = True) -> tuple[int, float]:
     """Begin a transaction and hold the suite's lock; the schema's version and the database's time."""
     try:
-        cursor = connection.execute(_BEGIN)
-        cursor.nextset()
+        cursor = connection.execute(_BEGIN + (b"" if durable else _RELAXED) + _LOCK)
+        while cursor.nextset():
+            pass
         row = cursor.fetchone()
     except BaseException:
         _roll_back(connection)

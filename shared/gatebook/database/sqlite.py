@@ -41,6 +41,8 @@ class SqliteDatabase:
         self._lock = Lock()
         self._path = path
         self._schema = newest(DIALECT)
+        self._durable = True
+        self._boot_began = 0.0
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -54,6 +56,7 @@ class SqliteDatabase:
             for pragma in _PRAGMAS:
                 _run(self._connection, f"PRAGMA {pragma}")
             self._migrate()
+            self._boot_began = self._beginning_of_boot()
 
     def describe(self) -> str:
         return f"SQLite {apsw.sqlite_lib_version()}, {self._path}, schema {self._schema}"
@@ -63,19 +66,24 @@ class SqliteDatabase:
             self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Generator[Transaction]:
-        with self._begun() as transaction:
+    def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
+        with self._begun(durable=durable) as transaction:
             present = transaction.schema()
             if present != self._schema:
                 raise other_schema(present, known=self._schema)
             yield transaction
 
     @contextmanager
-    def _begun(self) -> Generator["_SqliteTransaction"]:
+    def _begun(self, *, durable: bool = True) -> Generator["_SqliteTransaction"]:
         with self._lock, _translated():
+            if durable is not self._durable:
+                _run(self._connection, f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             _run(self._connection, "BEGIN IMMEDIATE")
             try:
-                yield _SqliteTransaction(self._connection, self._clock.now())
+                yield _SqliteTransaction(
+                    self._connection, self._clock.now(), self._boot_began + self._clock.steady().seconds
+                )
                 _run(self._connection, "COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -84,13 +92,34 @@ class SqliteDatabase:
 
     def _migrate(self) -> None:
         # Most starts find the schema in place and need no write lock.
-        if self._has_lock_table() and _SqliteTransaction(self._connection, 0).schema() == self._schema:
+        if self._has_lock_table() and _SqliteTransaction(self._connection, 0, 0).schema() == self._schema:
             return
         with self._begun() as transaction:
             if not self._has_lock_table():
                 for statement in LOCK_TABLE:
                     transaction.execute(statement)
             upgrade(transaction, present=transaction.schema())
+
+    def _beginning_of_boot(self) -> float:
+        """Return when this boot began, the same for all its processes, wherever the clock was set since."""
+        steady = self._clock.steady()
+        if not steady.boot:
+            return 0.0
+        began = self._known_beginning(steady.boot)
+        if began is not None:
+            return began
+        with self._begun() as transaction:
+            transaction.execute("DELETE FROM boots WHERE boot <> :boot", boot=steady.boot)
+            transaction.execute(
+                "INSERT INTO boots (boot, began_at) VALUES (:boot, :began) ON CONFLICT (boot) DO NOTHING",
+                boot=steady.boot,
+                began=self._clock.now() - steady.seconds,
+            )
+        return self._known_beginning(steady.boot) or 0.0
+
+    def _known_beginning(self, boot: str) -> float | None:
+        row = _run(self._connection, "SELECT began_at FROM boots WHERE boot = :boot", {"boot": boot}).fetchone()
+        return float(row[0]) if row else None
 
     def _has_lock_table(self) -> bool:
         found = _run(self._connection, "SELECT 1 FROM sqlite_master WHERE name = 'suite_lock'")
@@ -100,13 +129,18 @@ class SqliteDatabase:
 class _SqliteTransaction:
     dialect = DIALECT
 
-    def __init__(self, connection: apsw.Connection, now: float) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, steady: float) -> None:
         self._connection = connection
         self._now = now
+        self._steady = steady
 
     @property
     def now(self) -> float:
         return self._now
+
+    @property
+    def steady(self) -> float:
+        return self._steady
 
     def schema(self) -> int:
         row = _run(self._connection, "SELECT schema_version FROM suite_lock").fetchone()

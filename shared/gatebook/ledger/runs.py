@@ -209,6 +209,17 @@ class Runs:
             now=self._tx.now,
         )
 
+    def settled(self, effect_key: str, *, status: StepStatus, error: str) -> None:
+        """End the steps that began an effect and were interrupted; another call found out how it ended."""
+        self._tx.execute(
+            """UPDATE steps SET status = :status, error = :error, finished_at = :now
+               WHERE effect_key = :key AND status = 'accepted'""",
+            status=status,
+            error=error,
+            now=self._tx.now,
+            key=effect_key,
+        )
+
     def steps(self, run_id: str, *, after: int = 0, limit: int = 1_000) -> list[Step]:
         """Return a run's steps behind the number `after`, in order."""
         rows = self._tx.all(

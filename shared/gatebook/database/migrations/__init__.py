@@ -17,7 +17,7 @@ LOCK_TABLE = (
 """The table of the version. It exists before the first migration, for them to be applied under its lock."""
 
 # Text in order of code points and integers of 64 bits, which is what the same words mean on SQLite.
-_POSTGRES_TYPES = {"TEXT": 'TEXT COLLATE "C"', "INTEGER": "BIGINT"}
+_POSTGRES_TYPES = {"TEXT": 'TEXT COLLATE "C"', "INTEGER": "BIGINT", "BLOB": "BYTEA"}
 
 
 def migrations(dialect: str) -> list[tuple[int, str]]:
@@ -84,4 +84,4 @@ def statements(script: str) -> list[str]:
 def _in_dialect(script: str, dialect: str) -> str:
     if dialect != "postgres":
         return script
-    return re.sub(r"\b(TEXT|INTEGER)\b", lambda word: _POSTGRES_TYPES[word[0]], script)
+    return re.sub(r"\b(TEXT|INTEGER|BLOB)\b", lambda word: _POSTGRES_TYPES[word[0]], script)

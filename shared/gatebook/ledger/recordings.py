@@ -1,0 +1,154 @@
+"""Recordings: every tool message of a run, so that the run can be replayed without any effect."""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from gatebook.database.port import Row, Transaction
+from gatebook.intents import Value
+from gatebook.vault import Vault
+
+MAX_ARGUMENTS_CHARS = 16 * 1024
+"""Longer arguments are kept as a hash only: enough to tell whether a replay diverges."""
+MAX_RESULT_CHARS = 512 * 1024
+"""Longer results are not kept; no tool returns any."""
+
+_COLUMNS = "run_id, number, server, tool, step, outcome, error, attempts, arguments_sha256, started_at, finished_at"
+
+
+class Recording(Value):
+    """One tool message as it is listed; its texts are read apart.
+
+    `number` counts the run's messages in the order in which they ended, `step` is 0 where the call was none.
+    """
+
+    run_id: str
+    number: int
+    server: str
+    tool: str
+    step: int
+    outcome: str
+    error: str
+    attempts: int
+    arguments_sha256: str
+    started_at: float
+    finished_at: float
+
+
+class Sealed(Value):
+    """The encrypted texts of a message; None where they are too long to be kept."""
+
+    arguments: bytes | None
+    result: bytes | None
+
+
+class Recordings:
+    """The recordings table, inside one transaction."""
+
+    def __init__(self, transaction: Transaction, vault: Vault) -> None:
+        self._tx = transaction
+        self._vault = vault
+
+    def add(  # noqa: D417 - the others are Recording's
+        self,
+        run_id: str,
+        *,
+        server: str,
+        tool: str,
+        step: int,
+        outcome: str,
+        error: str,
+        attempts: int,
+        arguments_sha256: str,
+        sealed: Sealed,
+        duration_s: float,
+    ) -> None:
+        """Record a message behind the run's others; nothing where there is no such run.
+
+        Args:
+            sealed: Its texts, from `seal`: encrypted before the transaction began.
+            duration_s: Seconds the call took until now.
+        """
+        self._tx.execute(
+            """INSERT INTO recordings (run_id, number, server, tool, step, outcome, error, attempts, arguments_sha256,
+                 arguments, result, started_at, finished_at)
+               SELECT run_id, COALESCE((SELECT MAX(number) FROM recordings WHERE run_id = :run), 0) + 1, :server,
+                 :tool, :step, :outcome, :error, :attempts, :sha, :arguments, :result, :started, :now
+               FROM runs WHERE run_id = :run""",
+            run=run_id,
+            server=server,
+            tool=tool,
+            step=step,
+            outcome=outcome,
+            error=error,
+            attempts=attempts,
+            sha=arguments_sha256,
+            arguments=sealed.arguments,
+            result=sealed.result,
+            started=self._tx.now - duration_s,
+            now=self._tx.now,
+        )
+
+    def select(self, run_id: str) -> list[Recording]:
+        """Return a run's messages in order."""
+        rows = self._tx.all(
+            f"SELECT {_COLUMNS} FROM recordings WHERE run_id = :run ORDER BY number",  # noqa: S608 - constant columns
+            run=run_id,
+        )
+        return [Recording.model_validate(dict(row)) for row in rows]
+
+    def message(self, run_id: str, number: int) -> tuple[str | None, str | None]:
+        """Return the arguments and the result of a message as JSON texts; None where they were not kept.
+
+        Raises:
+            ConfigurationError: If the key is another one than that which sealed them.
+        """
+        row = self._tx.one(
+            "SELECT arguments, result FROM recordings WHERE run_id = :run AND number = :number",
+            run=run_id,
+            number=number,
+        )
+        assert row is not None
+        return self._opened(row, "arguments", run_id), self._opened(row, "result", run_id)
+
+    def results(self, run_id: str, *, steps: Sequence[int]) -> dict[int, JsonValue]:
+        """Return what the agent was answered at these steps of a run, where that was kept."""
+        if not steps:
+            return {}
+        rows = self._tx.all(
+            """SELECT step, result FROM recordings
+               WHERE run_id = :run AND step BETWEEN :first AND :last AND result IS NOT NULL ORDER BY number""",
+            run=run_id,
+            first=min(steps),
+            last=max(steps),
+        )
+        opened = {int(row["step"] or 0): self._opened(row, "result", run_id) for row in rows}
+        return {step: _answered(text) for step, text in opened.items() if text is not None and step in steps}
+
+    def prune(self, *, before: float) -> int:
+        """Forget the messages that ended before a time; how many."""
+        return self._tx.execute("DELETE FROM recordings WHERE finished_at < :before", before=before)
+
+    def _opened(self, row: Row, column: str, run_id: str) -> str | None:
+        sealed = row[column]
+        return self._vault.open(sealed, context=f"{run_id}/{column}") if isinstance(sealed, bytes) else None
+
+
+def seal(vault: Vault, run_id: str, *, arguments: str, result: str) -> Sealed:
+    """Encrypt the texts of a message, as far as they are short enough to be kept."""
+    return Sealed(
+        arguments=vault.seal(arguments, context=f"{run_id}/arguments")
+        if len(arguments) <= MAX_ARGUMENTS_CHARS
+        else None,
+        result=vault.seal(result, context=f"{run_id}/result") if len(result) <= MAX_RESULT_CHARS else None,
+    )
+
+
+def _answered(result: str) -> JsonValue:
+    """Return what stood in a result's text: JSON, or the refusal's words."""
+    text = str(json.loads(result)["text"])
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

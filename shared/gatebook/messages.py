@@ -1,0 +1,85 @@
+"""What passes between a client and a tool, recorded once it was answered."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mcp.types import CallToolResult
+from pydantic import JsonValue
+
+from gatebook.database.port import Transaction
+from gatebook.errors import ConfigurationError
+from gatebook.intents import text_digest
+from gatebook.ledger.recordings import Recordings, Sealed, seal
+from gatebook.runtime import Runtime
+from gatebook.telemetry import CallRecord
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Message:
+    """One call of a run while it is under way.
+
+    Args:
+        runtime: The process's ports.
+        record: What is known of the call.
+        arguments: As the client sent them, in one written form; None when no client is there to be answered.
+    """
+
+    runtime: Runtime
+    record: CallRecord
+    arguments: str | None = None
+    recorded: bool = False
+
+    def answered(self, result: CallToolResult) -> Callable[[Transaction], None]:
+        """Return what records the answer in a transaction; it does nothing outside a run, or the second time."""
+        sealed = self._sealed(result)
+        if sealed is None or self.arguments is None:
+            return _nothing
+        self.recorded = True
+        record, digest = replace(self.record), text_digest(self.arguments)
+
+        def write(tx: Transaction) -> None:
+            Recordings(tx, self.runtime.vault).add(
+                record.run_id,
+                server=record.server,
+                tool=record.tool,
+                step=record.step,
+                outcome=record.outcome,
+                error=record.error,
+                attempts=record.attempts,
+                arguments_sha256=digest,
+                sealed=sealed,
+                duration_s=record.seconds,
+            )
+
+        return write
+
+    def _sealed(self, result: CallToolResult) -> Sealed | None:
+        """Encrypt outside the transaction, so that nobody waits for it."""
+        if self.recorded or self.arguments is None or not self.record.run_id or not self.runtime.settings.record_days:
+            return None
+        try:
+            return seal(self.runtime.vault, self.record.run_id, arguments=self.arguments, result=written_result(result))
+        except ConfigurationError as error:
+            # The call counts, its record does not: an effect that happened must be answered.
+            logger.warning("a call could not be recorded", extra={"error": error.code})
+            return None
+
+
+def written_arguments(arguments: dict[str, object]) -> str:
+    """Return arguments in the one form in which they are compared and kept."""
+    return json.dumps(arguments, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def written_result(result: CallToolResult) -> str:
+    """Return a result as it is kept. Structured content says the same as the text, so it is not kept twice."""
+    texts = [block.text for block in result.content if block.type == "text"]
+    kept: dict[str, JsonValue] = {"text": "".join(texts), "is_error": bool(result.is_error), "meta": result.meta}
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def _nothing(_: Transaction) -> None:
+    return None

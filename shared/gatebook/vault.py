@@ -1,0 +1,97 @@
+"""Encryption of what is recorded, with a key in a file that only its owner reads.
+
+AES-256-GCM (NIST SP 800-38D) over compressed text. It keeps what customers wrote out of backups and copies of the
+database; it does not keep it from who can read the key's file.
+"""
+
+import os
+import zlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatebook.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+_FASTEST = 1
+
+
+class Vault:
+    """Seals and opens texts.
+
+    Args:
+        key_file: 32 random bytes, made with mode 0600 when it is first needed and not there.
+    """
+
+    def __init__(self, key_file: Path) -> None:
+        self._key_file = key_file
+
+    def seal(self, text: str, *, context: str) -> bytes:
+        """Encrypt a text; it can be opened with the same `context` only.
+
+        Raises:
+            ConfigurationError: If the key's file cannot be read or made, or is no key.
+        """
+        nonce = os.urandom(_NONCE_BYTES)
+        packed = zlib.compress(text.encode("utf-8", "surrogatepass"), _FASTEST)
+        return nonce + self._cipher.encrypt(nonce, packed, context.encode())
+
+    def open(self, sealed: bytes, *, context: str) -> str:
+        """Decrypt what `seal` returned.
+
+        Raises:
+            ConfigurationError: If the key is another one, or the data were changed.
+        """
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as `_cipher`
+
+        try:
+            packed = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
+        except InvalidTag:
+            raise ConfigurationError(
+                "a recording cannot be opened: it was changed, or sealed with another key.",
+                next_step=f"Put the key back with which it was recorded: {self._key_file.name}.",
+            ) from None
+        return zlib.decompress(packed).decode("utf-8", "surrogatepass")
+
+    @cached_property
+    def _cipher(self) -> "AESGCM":
+        # Imported here: most starts of a server would wait for it and record nothing for a while.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+        return AESGCM(self._key())
+
+    def _key(self) -> bytes:
+        try:
+            key = self._key_file.read_bytes() if self._key_file.exists() else self._made()
+        except OSError as error:
+            raise ConfigurationError(
+                "the key of the recordings cannot be read or made.",
+                next_step=f"Make {self._key_file.name} in GATEBOOK_HOME readable, or set GATEBOOK_RECORD_DAYS=0.",
+            ) from error
+        if len(key) != KEY_BYTES:
+            raise ConfigurationError(
+                "the key of the recordings is no key.",
+                next_step=f"Put the right {self._key_file.name} back; without it old recordings stay closed.",
+            )
+        return key
+
+    def _made(self) -> bytes:
+        """Make the key whole or not at all, also when two processes start at the same moment."""
+        self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self._key_file.with_name(f"{self._key_file.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, self._key_file)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return self._key_file.read_bytes()

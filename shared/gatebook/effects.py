@@ -8,7 +8,7 @@ effect of every crash that falls between the two.
 from typing import Literal
 
 from gatebook.database.port import Row, Transaction
-from gatebook.intents import Intent, Value, canonical, digest, effect_key, marker_of
+from gatebook.intents import Intent, Value, canonical, effect_key, marker_of
 
 EffectState = Literal["claimed", "done", "in_doubt", "not_applied"]
 
@@ -50,6 +50,7 @@ class EffectRow(Value):
     approval_id: str
     result: str
     outcome: str
+    finished_at: float | None
 
 
 _COLUMNS = ", ".join(EffectRow.model_fields)
@@ -121,7 +122,7 @@ class Effects:
             run_id=run_id,
             mode=mode,
             content=content,
-            sha=digest(intent.content),
+            sha=intent.content_sha256,
             marker=marker_of(key),
             arguments=arguments,
             owner=owner,
@@ -135,7 +136,7 @@ class Effects:
             marker=marker_of(key),
             fence=fence,
             owner=owner,
-            content_sha256=digest(intent.content),
+            content_sha256=intent.content_sha256,
             approval_id=approval_id,
             takeover=forgotten,
         )
@@ -178,6 +179,15 @@ class Effects:
                 fence=effect.fence,
             )
         )
+
+    def approved_of(self, run_id: str) -> list[EffectRow]:
+        """Return what was executed for a run because a person approved it."""
+        rows = self._tx.all(
+            f"SELECT {_COLUMNS} FROM effects WHERE run_id = :run AND approval_id <> ''"  # noqa: S608 - constant columns
+            " AND state = 'done' ORDER BY finished_at",
+            run=run_id,
+        )
+        return [_effect(row) for row in rows]
 
     def unsettled(self) -> list[EffectRow]:
         """Return the effects whose outcome a person has to settle, and the claims whose owner is gone."""

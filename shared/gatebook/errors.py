@@ -220,6 +220,12 @@ class StoreBusyError(GatebookError):
     code = "store_busy"
 
 
+class ReplayDivergedError(GatebookError):
+    """In a replay: this is not the call that was recorded next."""
+
+    code = "replay_diverged"
+
+
 class ConfigurationError(GatebookError):
     """A setting, a file or an argument of the command is wrong."""
 

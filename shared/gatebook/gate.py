@@ -201,7 +201,7 @@ class Gate:
         row = Effects(tx).find(self._key(intent))
         if row is None or row.state == "not_applied":
             return None
-        if row.content_sha256 != digest(intent.content):
+        if row.content_sha256 != intent.content_sha256:
             raise IdempotencyConflictError(
                 "this was already done or begun with other content.", next_step="Do not repeat it; read the object."
             )
@@ -252,7 +252,7 @@ class Gate:
 
     def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
         refused = Approvals(tx).refusal_of(
-            tenant=self.runtime.settings.tenant, effect_key=self._key(intent), content_sha256=digest(intent.content)
+            tenant=self.runtime.settings.tenant, effect_key=self._key(intent), content_sha256=intent.content_sha256
         )
         if refused is not None:
             raise ApprovalDeniedError(

@@ -2,7 +2,8 @@
 
 import email.utils
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import anyio
 import httpx
@@ -10,6 +11,9 @@ from pydantic import JsonValue
 
 from gatebook.errors import ConflictError, ForbiddenError, NotFoundError, UnauthenticatedError
 from gatebook.retry import ATTEMPT_S, Operation, TransientError, with_retries
+from gatebook.upstream import Upstream
+
+T = TypeVar("T")
 
 _THROTTLED = 429
 _CONFLICTS = {409, 412}
@@ -23,9 +27,13 @@ class HttpClient:
     Args:
         base_url: The origin and path prefix; requests never leave it, redirects are not followed.
         headers: Sent with every request, credentials included.
+        upstream: The retries left for this origin and its breaker; of this client alone unless given.
     """
 
-    def __init__(self, base_url: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base_url: str, *, headers: Mapping[str, str] | None = None, upstream: Upstream | None = None
+    ) -> None:
+        self._upstream = upstream or Upstream()
         self._client = httpx.AsyncClient(
             base_url=base_url, headers=headers, timeout=ATTEMPT_S, follow_redirects=False, trust_env=False
         )
@@ -51,34 +59,63 @@ class HttpClient:
             ForbiddenError: If `path` is a whole address.
             ConflictError: On 409 and 412.
             RateLimitedError: If the upstream asks to wait longer than the call may take.
-            UpstreamUnavailableError: If surely nothing was applied and no attempt succeeded.
+            UpstreamUnavailableError: If surely nothing was applied and no attempt succeeded, or the breaker is open.
             AmbiguousError: If an effect may have been applied.
         """
+        return await self._send(method, path, _json, operation=operation, params=query, json=body)
+
+    async def post(self, path: str, content: bytes, *, headers: Mapping[str, str], operation: Operation) -> None:
+        """Send bytes exactly as they are, as a signature over them demands; what is answered is not read.
+
+        Raises:
+            GatebookError, AmbiguousError: As `request`.
+        """
+        await self._send("POST", path, lambda _: None, operation=operation, content=content, headers=headers)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[httpx.Response], T],
+        *,
+        operation: Operation,
+        params: Mapping[str, str] | None = None,
+        json: JsonValue = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
         if httpx.URL(path).is_absolute_url:
             # A link in an answer may name another host, which must not see our credentials.
             raise ForbiddenError("the upstream points to another address.", next_step="Tell the operator.")
 
-        async def attempt() -> JsonValue:
+        async def attempt() -> T:
             try:
                 # httpx limits each wait for bytes, which an upstream that trickles never exceeds.
                 with anyio.fail_after(ATTEMPT_S):
-                    response = await self._client.request(method, path, params=query, json=body)
+                    response = await self._client.request(
+                        method, path, params=params, json=json, content=content, headers=headers
+                    )
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 raise TransientError(applied=False) from error
             except (httpx.RequestError, TimeoutError) as error:
                 raise TransientError(applied=True) from error
-            return _answer(response)
+            _require_success(response)
+            return read(response)
 
-        return await with_retries(attempt, operation=operation)
+        return await with_retries(attempt, operation=operation, upstream=self._upstream)
 
 
-def _answer(response: httpx.Response) -> JsonValue:
+def _json(response: httpx.Response) -> JsonValue:
+    try:
+        return response.json() if response.content else None
+    except ValueError as error:
+        raise TransientError(applied=True) from error
+
+
+def _require_success(response: httpx.Response) -> None:
     status = response.status_code
     if response.is_success:
-        try:
-            return response.json() if response.content else None
-        except ValueError as error:
-            raise TransientError(applied=True) from error
+        return
     if status == _THROTTLED:
         raise TransientError(applied=False, throttled=True, retry_after_s=_retry_after(response))
     if status in _CONFLICTS:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import cached_property, lru_cache
 from typing import cast
 
 import rfc8785
@@ -31,6 +32,11 @@ class Intent(Value):
     operation: str
     subject: str
     content: dict[str, JsonValue]
+
+    @cached_property
+    def content_sha256(self) -> str:
+        """Return the hash of what will leave."""
+        return digest(self.content)
 
 
 class Passage(Value):
@@ -79,9 +85,13 @@ def text_digest(text: str) -> str:
 
 def effect_key(intent: Intent, *, tenant: str, mode: str) -> str:
     """Return the global identity of an effect; it does not expire. A dry run never stands for the live effect."""
-    return digest(
-        ["effect/1", tenant, intent.target, intent.operation, intent.subject, *(["dry-run"] if mode != "live" else [])]
-    )
+    return _effect_key(tenant, mode, intent.target, intent.operation, intent.subject)
+
+
+@lru_cache(maxsize=64)
+def _effect_key(tenant: str, mode: str, target: str, operation: str, subject: str) -> str:
+    """Return the key; one call needs it several times."""
+    return digest(["effect/1", tenant, target, operation, subject, *(["dry-run"] if mode != "live" else [])])
 
 
 def marker_of(key: str) -> str:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
 from gatebook.database.port import Transaction
@@ -59,14 +59,16 @@ class Message:
 
     def _sealed(self, result: CallToolResult) -> Sealed | None:
         """Encrypt outside the transaction, so that nobody waits for it."""
-        if self.recorded or self.arguments is None or not self.record.run_id or not self.runtime.settings.record_days:
+        if self.recorded or self.arguments is None or not self.record.run_id:
             return None
+        if not self.runtime.settings.record_days:
+            return Sealed(arguments=None, result=None)
         try:
             return seal(self.runtime.vault, self.record.run_id, arguments=self.arguments, result=written_result(result))
         except ConfigurationError as error:
-            # The call counts, its record does not: an effect that happened must be answered.
-            logger.warning("a call could not be recorded", extra={"error": error.code})
-            return None
+            # An effect that happened must be answered, with its record or without.
+            logger.warning("what was said in a call could not be recorded", extra={"error": error.code})
+            return Sealed(arguments=None, result=None)
 
 
 def written_arguments(arguments: dict[str, object]) -> str:
@@ -79,6 +81,19 @@ def written_result(result: CallToolResult) -> str:
     texts = [block.text for block in result.content if block.type == "text"]
     kept: dict[str, JsonValue] = {"text": "".join(texts), "is_error": bool(result.is_error), "meta": result.meta}
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+
+def kept_result(kept: str) -> CallToolResult:
+    """Return the result that `written_result` wrote."""
+    fields: dict[str, JsonValue] = json.loads(kept)
+    text, is_error = str(fields["text"]), bool(fields["is_error"])
+    meta = fields["meta"]
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)],
+        structured_content=None if is_error else json.loads(text),
+        is_error=is_error,
+        _meta=meta if isinstance(meta, dict) else None,
+    )
 
 
 def _nothing(_: Transaction) -> None:

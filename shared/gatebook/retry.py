@@ -1,7 +1,8 @@
 """The one retry policy. Retries happen here and at no other layer, so that attempts never multiply.
 
-A first try and three retries, full jitter, a Retry-After respected where the call has time for it. What may be repeated
-depends on the class of the operation, never on the HTTP verb: a PUT that adds a comment is not safe to repeat.
+A first try and three retries, full jitter, a Retry-After respected where the call has time for it, as long as the
+upstream has tokens left and its breaker is closed. What may be repeated depends on the class of the operation, never on
+the HTTP verb: a PUT that adds a comment is not safe to repeat.
 """
 
 import random
@@ -9,12 +10,13 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from gatebook.errors import GatebookError, RateLimitedError, UpstreamUnavailableError
+from gatebook.upstream import Upstream
 
 ATTEMPTS = 4
 """First try plus three retries."""
@@ -77,55 +79,83 @@ def counting_attempts(retries: list[int]) -> Generator[None]:
 def without_waiting() -> Generator[None]:
     """Retry at once inside the block. For tests: counts and classes of errors stay what they are."""
     global _waiting  # noqa: PLW0603 - the one switch of the test mode
-    _waiting = False
+    before, _waiting = _waiting, False
     try:
         yield
     finally:
-        _waiting = True
+        _waiting = before
 
 
-async def with_retries(work: Callable[[], Awaitable[T]], *, operation: Operation) -> T:
+async def with_retries(
+    work: Callable[[], Awaitable[T]], *, operation: Operation, upstream: Upstream | None = None
+) -> T:
     """Await `work` until it succeeds, the attempts are used up, or the call's deadline leaves no room.
+
+    Args:
+        work: One attempt.
+        operation: What repeating it may do.
+        upstream: Whom it asks, with what earlier calls have learned of it; without, the call knows nothing.
 
     Raises:
         RateLimitedError: If the upstream asks to wait longer than the call may take.
-        UpstreamUnavailableError: If no attempt succeeded and surely nothing was applied.
+        UpstreamUnavailableError: If no attempt succeeded and surely nothing was applied; at once while the breaker
+            of the upstream is open.
         AmbiguousError: If an attempt may have applied a change and none succeeded. A refusal after such an attempt
             counts too: a fence refuses the repetition of what it let through.
     """
-    number, maybe_applied = 0, False
-
-    async def once() -> T:
-        nonlocal number, maybe_applied
-        number += 1
-        try:
-            return await work()
-        except TransientError as error:
-            maybe_applied = maybe_applied or error.applied
-            raise
-
-    def may_repeat(error: BaseException) -> bool:
-        if not isinstance(error, TransientError):
-            return False
-        return (not error.applied or operation is not Operation.EFFECT) and _fits(_wait_of(error))
-
-    retrying = AsyncRetrying(
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=_wait,
-        retry=retry_if_exception(may_repeat),
-        sleep=anyio.sleep,
-        reraise=True,
-    )
+    call = _Call(work, operation=operation, upstream=upstream or Upstream())
+    # `may_repeat` counts the attempts: a token must not be taken for a retry that is not made.
+    retrying = AsyncRetrying(wait=_wait, retry=retry_if_exception(call.may_repeat), sleep=anyio.sleep, reraise=True)
     try:
-        return await retrying(once)
+        return await retrying(call.attempt)
     except (TransientError, GatebookError) as error:
-        if maybe_applied and operation is not Operation.READ:
+        if call.maybe_applied and operation is not Operation.READ:
             raise AmbiguousError from error
         if isinstance(error, TransientError):
             raise _translated(error) from error
         raise
     finally:
-        _note(number)
+        _note(call.attempts)
+
+
+class _Call(Generic[T]):
+    """The attempts of one call."""
+
+    def __init__(self, work: Callable[[], Awaitable[T]], *, operation: Operation, upstream: Upstream) -> None:
+        self._work = work
+        self._operation = operation
+        self._upstream = upstream
+        self.attempts = 0
+        self.maybe_applied = False
+
+    async def attempt(self) -> T:
+        probe = self._upstream.breaker.admit()
+        self.attempts += 1
+        if self.attempts == 1:
+            self._upstream.tokens.earn()
+        failed: bool | None = None
+        try:
+            result = await self._work()
+        except TransientError as error:
+            self.maybe_applied = self.maybe_applied or error.applied
+            failed = not error.throttled
+            raise
+        except GatebookError:
+            failed = False  # a refusal is an answer
+            raise
+        else:
+            failed = False
+            return result
+        finally:
+            self._upstream.breaker.end(probe=probe, failed=failed)
+
+    def may_repeat(self, error: BaseException) -> bool:
+        """Decide whether another attempt follows, and take its token."""
+        if not isinstance(error, TransientError) or self.attempts == ATTEMPTS:
+            return False
+        if (error.applied and self._operation is Operation.EFFECT) or not _fits(_wait_of(error)):
+            return False
+        return not self._upstream.breaker.refuses_for() and self._upstream.tokens.take()
 
 
 def _note(attempts: int) -> None:
@@ -159,6 +189,6 @@ def _translated(error: TransientError) -> GatebookError:
             retry_after_s=THROTTLED_S if error.retry_after_s is None else error.retry_after_s,
         )
     return UpstreamUnavailableError(
-        f"the upstream did not answer in {ATTEMPTS} attempts or the time of one call.",
+        "the upstream did not answer within the attempts and the time of one call.",
         next_step="Go on with other work; do not repeat this call at once.",
     )

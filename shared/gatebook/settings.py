@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
@@ -51,6 +52,14 @@ def _matchable(terms: dict[str, list[str]]) -> dict[str, list[str]]:
     return terms
 
 
+def _reachable_safely(url: str) -> str:
+    parts = urlsplit(url)
+    on_this_machine = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if url and not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and on_this_machine))):
+        raise ValueError("neither an https address nor http on this machine")
+    return url
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -79,6 +88,9 @@ class Settings(BaseSettings):
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."
     )
     require_run: bool = Field(default=False, description="Demand a run from stage upwards.")
+    require_usage: bool = Field(
+        default=False, description="Refuse new work of a run that took more than 20 steps since it reported its usage."
+    )
     policy_file: Path | None = Field(default=None, description="Approval policy; default `policy.toml` in the home.")
     sensitive_terms: Annotated[dict[str, list[str]], AfterValidator(_matchable)] = Field(
         default_factory=dict, description="Additional sensitive phrases by category; literal text."
@@ -92,6 +104,12 @@ class Settings(BaseSettings):
     )
     decide_within_h: float = Field(default=72, gt=0, description="Hours a request waits for a decision.")
     use_within_h: float = Field(default=72, gt=0, description="Hours an approval may be used.")
+    notify_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
+        default="", description="Webhook that is told of requests; https, or http on this machine. Empty: none."
+    )
+    notify_secret_file: Path | None = Field(
+        default=None, description="The webhook's secret, `whsec_` and base64; default `notify-secret` in the home."
+    )
     lease_s: Seconds = Field(default=60, description="Seconds a claimed effect belongs to its owner.")
     settle_s: float = Field(default=30, ge=0, description="Seconds after a lease in which a late request may land.")
     call_s: Seconds = Field(default=20, description="Seconds one tool call may take in all.")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import NoReturn, TypeVar, cast
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Extension, MCPServer
 from mcp.server.mcpserver.prompts.base import Prompt
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
@@ -21,6 +21,7 @@ from gatebook.schemas import portable_input, portable_output
 from gatebook.toolspec import MAX_RESULT_CHARS, ToolSpec
 
 F = TypeVar("F", bound=Function)
+L = TypeVar("L")
 RUN_ARGUMENT: dict[str, JsonValue] = {"type": "string", "default": ""}
 RUN_NOTE = "Pass run_id as start_run returned it to every tool while a run is going on."
 
@@ -155,21 +156,47 @@ def build_server(
         catalogue: Every tool of the suite, for the approval broker.
         name: The server's name; default the first toolset's.
     """
+    specs = merged(toolsets)
+    guard = Guard(runtime, specs, catalogue=catalogue)
+    offered = [spec for spec in specs.values() if guard.within_ceiling(spec)]
+    return answered_by(guard, toolsets, offered=offered, state=runtime, name=name)
+
+
+def merged(toolsets: Sequence[Toolset]) -> dict[str, ToolSpec]:
+    """Return the tools of several toolsets by name.
+
+    Raises:
+        TypeError: If two of them declare the same one.
+    """
     specs = {key: spec for toolset in toolsets for key, spec in toolset.specs.items()}
     if len(specs) != sum(len(toolset.specs) for toolset in toolsets):
         raise TypeError("tool names are global; two servers declare the same one")
-    guard = Guard(runtime, specs, catalogue=catalogue)
+    return specs
+
+
+def answered_by(
+    extension: Extension, toolsets: Sequence[Toolset], *, offered: Sequence[ToolSpec], state: L, name: str = ""
+) -> MCPServer[L]:
+    """Build a server whose every tool call is answered by one extension.
+
+    Args:
+        extension: What answers `tools/call`.
+        toolsets: Whose instructions and prompts it has.
+        offered: The tools that are listed.
+        state: What the extension finds in its lifespan.
+        name: The server's name; default the first toolset's.
+    """
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[Runtime]) -> AsyncGenerator[Runtime]:
-        yield runtime
+    async def lifespan(_: MCPServer[L]) -> AsyncGenerator[L]:
+        yield state
 
     server = MCPServer(
         f"gatebook-{name or toolsets[0].name}",
         version=version("gatebook"),
         instructions="\n".join([*(toolset.instructions for toolset in toolsets), RUN_NOTE]),
-        tools=[_listed(spec) for spec in specs.values() if guard.within_ceiling(spec)],
-        extensions=[guard],
+        tools=[_listed(spec) for spec in offered],
+        extensions=[extension],
         lifespan=lifespan,
         subscriptions=False,
         log_level="ERROR",

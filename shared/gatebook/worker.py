@@ -1,108 +1,146 @@
-"""Executes what people approved, though no agent and no other server is running."""
+"""Does the jobs of the outbox in the background of any process, whether it serves an agent or not."""
 
 import logging
-from functools import partial
+import random
+from functools import cached_property, partial
 
 import anyio
 
-from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.errors import (
-    ConfigurationError,
-    GatebookError,
-    InProgressError,
-    OutcomeUnknownError,
-    PausedError,
-    RateLimitedError,
-    StorageFullError,
-    UnauthenticatedError,
-    UpstreamUnavailableError,
-)
+from gatebook.errors import GatebookError, UpstreamUnavailableError
 from gatebook.guard import Guard
-from gatebook.outbox import Job, Outbox
+from gatebook.jobs.kinds import find_jobs, kinds_of
+from gatebook.outbox import LEASE_S, Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
 
 logger = logging.getLogger(__name__)
+
 POLL_S = 1.0
-_PASSING = (
-    ConfigurationError,
-    InProgressError,
-    PausedError,
-    RateLimitedError,
-    StorageFullError,
-    UnauthenticatedError,
-    UpstreamUnavailableError,
-)
+"""How long a worker without work waits before it looks again, give or take a quarter."""
+FIND_EVERY_S = 5.0
+"""How often it looks for what nobody enqueued."""
+LONGEST_PAUSE_S = 60.0
+"""Longest wait between two looks at a database that fails."""
+ACT_S = LEASE_S - 10.0
+"""Seconds that one job may take: its owner acts only while it holds the lease."""
 
 
 class Worker:
-    """Leases jobs of the outbox and runs them through the guard.
+    """Leases jobs and does them, one at a time.
 
     Args:
         runtime: The process's ports.
-        guard: A guard that knows every tool of the suite.
+        guard: A guard whose catalogue has the tools of the rooms that this process serves, and no others: it leases
+            the jobs of these rooms only.
     """
 
     def __init__(self, runtime: Runtime, guard: Guard) -> None:
         self._runtime = runtime
+        self._kinds = kinds_of(runtime, guard)
         self._guard = guard
+        self._find_at = 0.0
 
-    async def run_one(self, *, subject: str = "") -> Job | None:
-        """Run the next job that is due, or the one about `subject`; None when there is none or the suite is paused."""
+    async def run(self, ended: anyio.Event) -> None:
+        """Do jobs as they become due until `ended` is set; from then on no further one is begun.
 
-        def lease(tx: Transaction) -> Job | None:
-            if Switches(tx).reason(PAUSE) is not None:
-                return None
-            settings = self._runtime.settings
-            return Outbox(tx).lease(self._runtime.owner, tenant=settings.tenant, mode=settings.mode, subject=subject)
+        A database that is busy, full or gone is waited for. Nothing but a cancellation ends it earlier; a job that is
+        cancelled is done by whoever takes it over when its lease ends.
+        """
+        failures = 0
+        # Not at once: the process has just started, and its client waits for it.
+        while not await _set_within(ended, _pause(failures)):
+            try:
+                while not ended.is_set() and await self.run_one(finding=True) is not None:
+                    pass
+                failures = 0
+            except GatebookError as error:
+                failures += 1
+                logger.warning("the outbox could not be read", extra={"error": error.code})
+            except Exception:
+                # The outermost handler: nothing may end the background of a process that serves somebody.
+                failures += 1
+                logger.exception("the outbox could not be read")
 
-        job = await self._runtime.transact(lease)
+    async def run_due(self) -> int:
+        """Do all that is due now; how many jobs it was."""
+        done = 0
+        while await self.run_one(finding=True) is not None:
+            done += 1
+        return done
+
+    async def run_one(self, *, subject: str = "", finding: bool = False) -> Job | None:
+        """Do one job that is due.
+
+        Args:
+            subject: The one that is wanted; empty for any.
+            finding: Whether to enqueue first, now and then, what nobody enqueued.
+
+        Returns:
+            The job, None when there is none or the suite is paused.
+
+        Raises:
+            GatebookError: If the database cannot be read or written. The job's lease ends by itself.
+        """
+        job = await self._runtime.transact(partial(self._lease, subject=subject, finding=finding))
         if job is not None:
-            await self._execute(job)
+            await self._do(job)
         return job
 
-    async def run_forever(self) -> None:
-        """Run jobs as they become due, until cancelled."""
-        while True:
-            try:
-                idle = await self.run_one() is None
-            except GatebookError as error:
-                logger.warning("the outbox could not be read", extra={"error": error.code})
-                idle = True
-            if idle:
-                await anyio.sleep(POLL_S)
+    @cached_property
+    def _rooms(self) -> frozenset[str]:
+        # Not sooner: this loads every room of the catalogue.
+        return frozenset(spec.server for spec in self._guard.catalogue.values())
 
-    async def _execute(self, job: Job) -> None:
-        approval = await self._runtime.transact(lambda tx: Approvals(tx).get(job.subject))
+    def _lease(self, tx: Transaction, *, subject: str, finding: bool) -> Job | None:
+        if Switches(tx).reason(PAUSE) is not None:
+            return None
+        settings = self._runtime.settings
+        if finding and self._runtime.clock.steady().seconds >= self._find_at:
+            self._find_at = self._runtime.clock.steady().seconds + FIND_EVERY_S
+            find_jobs(tx, settings)
+        return Outbox(tx).lease(
+            self._runtime.owner,
+            tenant=settings.tenant,
+            mode=settings.mode,
+            rooms=self._rooms,
+            kinds=self._kinds,
+            subject=subject,
+        )
+
+    async def _do(self, job: Job) -> None:
+        kind = self._kinds[job.kind]
+        error: GatebookError | None = None
         try:
-            await self._guard.execute_approved(approval)
-        except GatebookError as error:
-            ending = partial(_refused, job=job, error=error)
+            with anyio.fail_after(ACT_S):
+                await kind.work(job)
+        except GatebookError as refusal:
+            error = refusal
+        except TimeoutError:
+            error = UpstreamUnavailableError("the job took too long.", next_step="It is tried again.")
         except Exception:
             # The outermost handler, as in the guard: a defect of one tool must not end the worker.
             logger.exception("a job failed")
-            ending = partial(_broken, job=job)
-        else:
-            ending = partial(_done, job=job)
-        await self._runtime.transact(ending)
+            await self._runtime.transact(lambda tx: Outbox(tx).postpone(job, error=GatebookError.code))
+            return
+
+        def end(tx: Transaction) -> None:
+            if error is None:
+                kind.done(tx, job)
+            else:
+                kind.refused(tx, job, error)
+
+        await self._runtime.transact(end)
 
 
-def _done(tx: Transaction, *, job: Job) -> None:
-    # Still open only where the same effect was done under another approval: there is nothing left to use it for.
-    Approvals(tx).void(Approvals(tx).get(job.subject), reason="superseded")
-    Outbox(tx).finish(job)
+def _pause(failures: int) -> float:
+    """Return how long to wait, with jitter so that the processes of a machine do not meet."""
+    wait = min(POLL_S * 2**failures, LONGEST_PAUSE_S)
+    return wait * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
 
 
-def _broken(tx: Transaction, *, job: Job) -> None:
-    Outbox(tx).postpone(job, error="internal")
-
-
-def _refused(tx: Transaction, *, job: Job, error: GatebookError) -> None:
-    """Try later what may yet succeed; what cannot any more is void and needs a person's attention."""
-    if isinstance(error, _PASSING) or error.retry_after_s is not None:
-        Outbox(tx).postpone(job, error=error.code, after_s=error.retry_after_s)
-        return
-    if not isinstance(error, OutcomeUnknownError):
-        Approvals(tx).void(Approvals(tx).get(job.subject), reason=error.code)
-    Outbox(tx).finish(job, error=error.code)
+async def _set_within(event: anyio.Event, seconds: float) -> bool:
+    """Wait for an event, but no longer than that; whether it is set."""
+    with anyio.move_on_after(seconds):
+        await event.wait()
+    return event.is_set()

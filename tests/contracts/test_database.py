@@ -158,8 +158,8 @@ def test_numbers_keep_their_kind_and_their_size(database: Database) -> None:
     with database.transaction() as tx:
         for number in (3_000_000_000, 4_000_000_000):
             tx.execute(
-                """INSERT INTO usage_records (run_id, source_id, source, input_tokens, output_tokens, usd, model,
-                     recorded_at) VALUES (:run, :id, '', :n, 0, :usd, '', :at)""",
+                """INSERT INTO usage_reports (run_id, source_id, source, input_tokens, output_tokens, usd, model,
+                     step, recorded_at) VALUES (:run, :id, '', :n, 0, :usd, '', 0, :at)""",
                 run=run_in(tx),
                 id=str(number),
                 n=number,
@@ -168,7 +168,7 @@ def test_numbers_keep_their_kind_and_their_size(database: Database) -> None:
             )
         row = tx.one(
             """SELECT SUM(input_tokens) AS total, SUM(usd) AS usd, COUNT(*) AS n, MAX(recorded_at) AS at,
-                 COALESCE(SUM(output_tokens - 1), 0) AS less FROM usage_records"""
+                 COALESCE(SUM(output_tokens - 1), 0) AS less FROM usage_reports"""
         )
     assert row == {"total": 7_000_000_000, "usd": None, "n": 2, "at": 1_795_329_000.123457, "less": -2}
     assert row is not None

@@ -4,17 +4,26 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
+from typing import cast
 
+import anyio
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from fakes.remote_desk import RemoteDesk, RemoteService
 from gatebook.clock import ManualClock
+from gatebook.errors import GatebookError
+from gatebook.http import HttpClient
 from gatebook.outbox import Job, Outbox
 from gatebook.retry import Operation, without_waiting
+from gatebook.upstream import CircuitBreaker, RetryTokens, Upstream
 from gatebook_servers.tickets.ports import open_desk
 from suite import Agent, Json, Suite, ticket
 
@@ -42,13 +51,21 @@ class Lossy(Suite):
             return [row["outcome"] for row in tx.all("SELECT outcome FROM effects ORDER BY claimed_at")]
 
 
+def timed_by(clock: ManualClock) -> Upstream:
+    """Retry tokens and a breaker for whom time passes as the test says."""
+    return Upstream(breaker=CircuitBreaker(now=lambda: clock.steady().seconds))
+
+
 @asynccontextmanager
-async def installed(home: Path, service: RemoteService, *, effects: Operation) -> AsyncGenerator[Lossy]:
+async def installed(
+    home: Path, service: RemoteService, *, fenced: bool = False, effects: Operation | None = None
+) -> AsyncGenerator[Lossy]:
+    """Install the suite with the service as its desk, classed as the fence allows unless `effects` says otherwise."""
     service.reset()
     service.tickets([ticket()])
     made = Lossy(home, overrides={"desk": "remote", "ceiling": "send"})
     made.service = service
-    desk = RemoteDesk(service.url, effects=effects)
+    desk = RemoteDesk(service.url, fenced=fenced, effects=effects, upstream=timed_by(made.clock))
     made.runtime.ports[open_desk] = desk
     with without_waiting():
         yield made
@@ -64,6 +81,81 @@ async def asked(agent: Agent, ref: str = REF, body: str = BODY) -> tuple[str, st
     return str(draft["draft_id"]), str(refused.error["approval_id"])
 
 
+class Watched(CircuitBreaker):
+    """A breaker that counts the attempts it lets through."""
+
+    attempts = 0
+
+    def admit(self) -> bool:
+        probe = super().admit()
+        self.attempts += 1
+        return probe
+
+
+class NoBreaker(Watched):
+    """The control: lets everything through."""
+
+    def end(self, *, probe: bool, failed: bool | None) -> None:
+        del probe, failed
+
+
+class NoLimit(RetryTokens):
+    """The control: always has a token."""
+
+    def take(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of many reads."""
+
+    calls: int
+    attempts: int
+    failed: Mapping[str, int]
+    """Calls that failed for good, by code."""
+
+
+async def many_reads(
+    url: str, calls: int, *, concurrency: int, upstream: Upstream, before_each: Callable[[], None] = lambda: None
+) -> Tally:
+    """Read a ticket `calls` times through the one HTTP client. `upstream` has a breaker of the kind `Watched`."""
+    client, waiting, failed = HttpClient(url, upstream=upstream), iter(range(calls)), Counter[str]()
+
+    async def read_on() -> None:
+        for _ in waiting:
+            before_each()
+            try:
+                answer = cast("Json", await client.request("GET", "/tickets/AB-1", operation=Operation.READ))
+            except GatebookError as error:
+                failed[error.code] += 1
+            else:
+                assert answer["id"] == "AB-1"
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(concurrency):
+            tasks.start_soon(read_on)
+    await client.aclose()
+    assert isinstance(upstream.breaker, Watched)
+    return Tally(calls, upstream.breaker.attempts, failed)
+
+
+def one_percent(slow_s: float) -> list[Json]:
+    """Every hundredth request fails somehow; `slow_s` must be longer than an attempt."""
+    date = format_datetime(datetime.now(UTC), usegmt=True)
+    kinds: list[Json] = [
+        {"kind": "status", "status": 429, "retry_after": "0"},
+        {"kind": "status", "status": 429, "retry_after": date},
+        {"kind": "status", "status": 500},
+        {"kind": "status", "status": 503},
+        {"kind": "reset"},
+        {"kind": "half"},
+        {"kind": "lost"},
+        {"kind": "slow", "seconds": slow_s},
+    ]
+    return [{**kind, "on": "GET .*", "times": None, "rate": 0.01 / len(kinds)} for kind in kinds]
+
+
 WEATHER: list[Json] = [
     {"kind": "lost", "rate": 0.15, "times": None},
     {"kind": "lost", "rate": 0.1, "times": None, "when": "before"},
@@ -72,22 +164,31 @@ WEATHER: list[Json] = [
     {"kind": "status", "status": 429, "rate": 0.15, "times": None, "when": "before", "retry_after": "0"},
     {"kind": "reset", "rate": 0.1, "times": None},
     {"kind": "half", "rate": 0.1, "times": None},
+    {"kind": "held", "rate": 0.1, "times": None},
     {"kind": "status", "status": 503, "rate": 0.3, "times": None, "when": "before", "on": r"GET /operations/.*"},
 ]
 
 
 async def sent_in_bad_weather(lossy: Lossy, count: int) -> dict[str, list[str]]:
-    """Approve a reply to each of `count` tickets and let a worker work until nothing is left."""
+    """Approve a reply to each of `count` tickets and let a worker work until nothing is left.
+
+    What the network holds back arrives after more than twice the time of a call, just before the claim may be taken
+    over.
+    """
     names = [f"AB-{number}" for number in range(count)]
     lossy.service.tickets([ticket(name) for name in names])
     async with lossy.agent("tickets") as agent:
         for name in names:
             lossy.approve((await asked(agent, f"remote:{name}", f"Reply to {name}"))[1])
     lossy.service.faults(*WEATHER, seed=7)
+    landed = 0
     for _ in range(30):
-        while await lossy.execute() is not None:
-            pass
-        lossy.clock.advance(700)
+        for later_s in (2 * lossy.runtime.settings.call_s, 45, 600):
+            while await lossy.execute() is not None:
+                pass
+            lossy.clock.advance(later_s)
+        landed += lossy.service.land()
+    assert landed > 0, "nothing was late"
     return {name: lossy.service.texts(name) for name in names}
 
 

@@ -1,6 +1,7 @@
 """A desk of another service, written as an adapter to any service would be, and the process it talks to."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pydantic import JsonValue
 
 from gatebook.http import HttpClient
 from gatebook.retry import Operation
+from gatebook.upstream import Upstream
 from gatebook_servers.tickets.desk import (
     Applied,
     Capabilities,
@@ -30,23 +32,30 @@ from gatebook_servers.tickets.desk import (
 
 PREFIX = "remote:"
 MAX_COMMENTS = 1_000
+PID_HEADER = "X-Test-Pid"
+"""Tells the service which process asks, so that a fault can end it in the middle of a request."""
 Json = dict[str, JsonValue]
 
 
 class RemoteDesk:
-    """Tickets behind HTTP. Not fenced: the service applies a repeated request again.
+    """Tickets behind HTTP. Without a fence the service applies a repeated request again.
 
     Args:
         url: Where the service is.
-        effects: How writes are classed for retries; anything but EFFECT is wrong and shows what that costs.
+        fenced: Whether the service recognises a marker, as it does with `--fenced`.
+        effects: How writes are classed for retries, by default as the fence allows; a class that allows more than
+            that is wrong and shows what it costs.
+        upstream: The retry tokens and the breaker, for tests that move their time.
     """
 
     account = "remote"
-    capabilities = Capabilities(internal_notes=True, fenced=False)
 
-    def __init__(self, url: str, *, effects: Operation = Operation.EFFECT) -> None:
-        self._http = HttpClient(url)
-        self._effects = effects
+    def __init__(
+        self, url: str, *, fenced: bool = False, effects: Operation | None = None, upstream: Upstream | None = None
+    ) -> None:
+        self.capabilities = Capabilities(internal_notes=True, fenced=fenced)
+        self._http = HttpClient(url, headers={PID_HEADER: str(os.getpid())}, upstream=upstream)
+        self._effects = effects or (Operation.FENCED if fenced else Operation.EFFECT)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -162,6 +171,14 @@ class RemoteService:
         asked = cast("list[str]", self._control("state", {})["requests"])
         return sum(request.startswith(method) for request in asked)
 
+    def applied(self) -> dict[str, int]:
+        """Return how often each marker was applied; more than once is a duplicate."""
+        return cast("dict[str, int]", self._control("state", {})["applied"])
+
+    def land(self) -> int:
+        """Apply the requests that are still on their way, and return how many they were."""
+        return cast("int", self._control("land", {})["landed"])
+
     def down(self) -> None:
         """Refuse every connection from now on; what is there stays."""
         self._tell("down")
@@ -184,9 +201,9 @@ class RemoteService:
 
 
 @contextmanager
-def running_service() -> Generator[RemoteService]:
-    """Run the service in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("remote_desk_server.py"))]
+def running_service(*, fenced: bool = False) -> Generator[RemoteService]:
+    """Run the service in a process of its own; `fenced` applies a marker once and repeats the first result."""
+    command = [sys.executable, str(Path(__file__).with_name("remote_desk_server.py")), *["--fenced"] * fenced]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdin is not None
         assert process.stdout is not None

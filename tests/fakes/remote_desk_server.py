@@ -1,17 +1,21 @@
 """A ticket service as another company would run it, with the faults of a network; a process of its own.
 
 It says "listening URL" on stdout and ends when its stdin closes. `down` on stdin closes the port while the state stays,
-`up` opens it again; each is answered with a line. It knows no fence: the same request twice is applied twice.
+`up` opens it again; each is answered with a line. It knows no fence: the same request twice is applied twice. With
+`--fenced` a marker is applied once and every repetition gets the first result.
 Only the standard library, so that it starts at once.
 """
 
 import json
+import os
 import random
 import re
+import signal
 import socket
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +28,8 @@ Json = dict[str, object]
 Answered = tuple[int, object]
 BEGINNING = 1_790_000_000.0
 """The service's time at its start, seconds since the epoch; every change takes a second."""
+PID_HEADER = "x-test-pid"
+"""Names the process that a fault of the kind `kill` ends."""
 
 
 @dataclass
@@ -31,9 +37,11 @@ class Fault:
     """What goes wrong with a request whose `METHOD /path` matches `on`.
 
     `times` is how often at most (None: always), `rate` how likely. `when` says whether the request was applied.
+    `kill` ends the client's process and then the connection. `late` resets the connection after `seconds` and applies
+    the request after twice that; `held` resets it at once and applies the request when the test lets it land.
     """
 
-    kind: Literal["lost", "status", "reset", "half", "garbled", "slow", "trickle"] = "lost"
+    kind: Literal["lost", "status", "reset", "half", "garbled", "slow", "trickle", "kill", "late", "held"] = "lost"
     on: str = r"(POST|PATCH) .*"
     when: Literal["before", "after"] = "after"
     status: int = 503
@@ -43,15 +51,26 @@ class Fault:
     rate: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What was asked: `METHOD /path`, query and body."""
+
+    line: str
+    query: Mapping[str, str]
+    body: Json
+
+
 @dataclass
 class Service:
     """The tickets. One request at a time."""
 
+    fenced: bool = False
     tickets: dict[str, Json] = field(default_factory=dict[str, Json])
     comments: dict[str, list[Json]] = field(default_factory=dict[str, list[Json]])
     operations: list[Json] = field(default_factory=list[Json])
     requests: list[str] = field(default_factory=list[str])
     faults: list[Fault] = field(default_factory=list[Fault])
+    flying: list[Request] = field(default_factory=list[Request])
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     now: float = BEGINNING
     lock: Lock = field(default_factory=Lock)
@@ -66,15 +85,37 @@ class Service:
                     return fault
         return None
 
-    def answer(self, request: str, query: Mapping[str, str], body: Json) -> Answered:
+    def answer(self, request: Request) -> Answered:
         """Answer one request."""
         with self.lock:
-            for pattern, operation in _ROUTES:
-                found = re.fullmatch(pattern, request)
-                if found:
-                    name = found[1] if found.groups() else ""
-                    return operation(self, name, query, body)
+            return self.first_answer(request.body.get("marker")) or self.routed(request)
+
+    def first_answer(self, marker: object) -> Answered | None:
+        """What a fenced service answered when this marker was applied."""
+        first = self.done_with(marker) if self.fenced and marker else None
+        return (200, first) if first else None
+
+    def routed(self, request: Request) -> Answered:
+        """Let the operation of this address answer."""
+        for pattern, operation in _ROUTES:
+            found = re.fullmatch(pattern, request.line)
+            if found:
+                return operation(self, found[1] if found.groups() else "", request.query, request.body)
         return 404, {}
+
+    def delay(self, request: Request) -> None:
+        """Keep a request that its sender has given up."""
+        with self.lock:
+            self.flying.append(request)
+
+    def land(self, *requests: Request) -> int:
+        """Apply delayed requests, all without `requests`, and return how many they were; a reset forgets them."""
+        with self.lock:
+            landing = [request for request in self.flying if not requests or request in requests]
+            self.flying = [request for request in self.flying if request not in landing]
+        for request in landing:
+            self.answer(request)
+        return len(landing)
 
     def page(self, _: str, query: Mapping[str, str], __: Json) -> Answered:
         """Tickets created in [since, until), or without until changed since, behind a position."""
@@ -107,7 +148,7 @@ class Service:
         """A new ticket."""
         name = f"{body['project']}-{len(self.tickets) + 1}"
         self.put({"id": name, "subject": body["title"], "body": body["description"], "priority": body["priority"]})
-        return self.applied(name, body, operation_id=name)
+        return self.record(name, body, operation_id=name)
 
     def update(self, name: str, _: Mapping[str, str], body: Json) -> Answered:
         """Change fields of a ticket that still has the version."""
@@ -119,7 +160,7 @@ class Service:
         ticket.update({key: body[key] for key in ("status", "priority", "assignee") if body.get(key) is not None})
         kept = [tag for tag in cast("list[str]", ticket["tags"]) if tag not in cast("list[str]", body["remove_tags"])]
         ticket["tags"] = [*kept, *(tag for tag in cast("list[str]", body["add_tags"]) if tag not in kept)]
-        return self.applied(name, body, operation_id=f"change-{len(self.operations) + 1}")
+        return self.record(name, body, operation_id=f"change-{len(self.operations) + 1}")
 
     def comment(self, name: str, _: Mapping[str, str], body: Json) -> Answered:
         """Add a message, provided that the customer's newest one is the one that is named."""
@@ -130,15 +171,19 @@ class Service:
             return 409, {}
         comment_id = f"m{len(self.comments[name]) + 1}"
         said = {"id": comment_id, "public": body["public"], "body": body["body"], "author": body["author"]}
-        answered = self.applied(name, body, operation_id=comment_id)
+        answered = self.record(name, body, operation_id=comment_id)
         self.comments[name].append({**said, "created_at": self.time(), "marker": body["marker"]})
         return answered
 
     def operation(self, marker: str, _: Mapping[str, str], __: Json) -> Answered:
         """What was applied with a marker."""
-        return 200, {"operation": next((done for done in self.operations if done["marker"] == marker), None)}
+        return 200, {"operation": self.done_with(marker)}
 
-    def applied(self, name: str, body: Json, *, operation_id: str) -> Answered:
+    def done_with(self, marker: object) -> Json | None:
+        """The first operation with a marker."""
+        return next((done for done in self.operations if done["marker"] == marker), None)
+
+    def record(self, name: str, body: Json, *, operation_id: str) -> Answered:
         """Record a change of a ticket."""
         self.now += 1
         ticket = self.tickets[name]
@@ -173,10 +218,12 @@ class Service:
 
     def control(self, request: str, body: Json) -> Answered:
         """What only the test may do."""
+        if request == "POST /control/land":
+            return 200, {"landed": self.land()}
         with self.lock:
             if request == "POST /control/reset":
                 fresh = Service()
-                for name in ("tickets", "comments", "operations", "requests", "faults", "chance", "now"):
+                for name in ("tickets", "comments", "operations", "requests", "faults", "flying", "chance", "now"):
                     setattr(self, name, getattr(fresh, name))
             elif request == "POST /control/tickets":
                 for row in cast("list[Json]", body["tickets"]):
@@ -184,7 +231,9 @@ class Service:
             elif request == "POST /control/faults":
                 self.chance = random.Random(cast("int", body["seed"]))
                 self.faults = [_fault(one) for one in cast("list[Json]", body["faults"])]
-            return 200, {"comments": self.comments, "tickets": self.tickets, "requests": self.requests}
+            applied = Counter(str(done["marker"]) for done in self.operations if done["marker"])
+            state = {"comments": self.comments, "tickets": self.tickets, "requests": self.requests}
+            return 200, {**state, "applied": applied}
 
 
 _Route = Callable[[Service, str, Mapping[str, str], Json], Answered]
@@ -205,23 +254,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         url = urlsplit(self.path)
-        request = f"{self.command} {url.path}"
         body: Json = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))) or b"{}")
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        request = Request(f"{self.command} {url.path}", query, body)
         if url.path.startswith("/control/"):
-            self.send(*self.service.control(request, body))
+            self.send(*self.service.control(request.line, body))
             return
-        fault = self.service.fault(request)
-        if fault is not None and fault.when == "before" and fault.kind != "slow":
-            self.fail(fault, 200, {})
-            return
-        status, answer = self.service.answer(request, query, body)
+        fault = self.service.fault(request.line)
         if fault is None:
-            self.send(status, answer)
+            self.send(*self.service.answer(request))
+        elif fault.kind in ("late", "held"):
+            self.delay(fault, request)
+        elif fault.when == "before" and fault.kind != "slow":
+            self.fail(fault, 200, {})
         else:
-            self.fail(fault, status, answer)
+            self.fail(fault, *self.service.answer(request))
 
     do_GET = do_POST = do_PATCH = handle_request  # noqa: N815 - the names that http.server calls
+
+    def delay(self, fault: Fault, request: Request) -> None:
+        self.service.delay(request)
+        if fault.kind == "late":
+            time.sleep(fault.seconds)
+        self.reset()
+        if fault.kind == "late":
+            time.sleep(fault.seconds)
+            self.service.land(request)
 
     def fail(self, fault: Fault, status: int, answer: object) -> None:
         if fault.kind == "status":
@@ -235,9 +293,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "slow":
             time.sleep(fault.seconds)
             self.send(status, answer)
+        elif fault.kind == "kill":
+            os.kill(int(self.headers[PID_HEADER]), signal.SIGKILL)
         elif fault.kind == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
+            self.reset()
+
+    def reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def send(
         self,
@@ -313,7 +376,7 @@ def _opened(service: Service, port: int) -> _Server:
 
 def main() -> None:
     """Serve until stdin closes."""
-    service = Service()
+    service = Service(fenced="--fenced" in sys.argv[1:])
     server = _opened(service, 0)
     port = server.server_address[1]
     print(f"listening http://127.0.0.1:{port}", flush=True)  # noqa: T201

@@ -314,6 +314,7 @@ async def test_a_naive_retry_sends_twice(naive: Lossy) -> None:
 async def test_in_any_weather_every_reply_is_sent_exactly_once(lossy: Lossy) -> None:
     texts = await sent_in_bad_weather(lossy, 20)
     assert texts == {name: [f"Reply to {name}"] for name in texts}
+    assert list(lossy.service.applied().values()) == [1] * len(texts)
     assert {request.state for request in lossy.requests("all")} == {"used"}
 
 

@@ -1,5 +1,8 @@
 """Runs: one driver, exact steps, a way to end cleanly, checkpoints that are saved once, budgets of the day."""
 
+import json
+from typing import cast
+
 import anyio
 import pytest
 from pydantic import JsonValue
@@ -19,6 +22,18 @@ DAY_S = 86_400.0
 
 async def start(agent: Agent, key: str = "night", **limits: JsonValue) -> str:
     return str((await agent.ok("start_run", key=key, **limits))["run_id"])
+
+
+def of(content: Json, name: str) -> list[Json]:
+    return cast("list[Json]", content[name])
+
+
+def recorded_result(suite: Suite, tool: str) -> JsonValue:
+    """What is recorded of the one effect of a tool."""
+    with suite.runtime.database.transaction() as tx:
+        row = tx.one("SELECT result FROM effects WHERE tool = :tool", tool=tool)
+    assert row is not None
+    return json.loads(str(row["result"]))
 
 
 def steps(suite: Suite, handle: str) -> list[Step]:
@@ -167,14 +182,33 @@ async def test_resuming_returns_the_last_checkpoint_and_what_came_after_it(suite
         await agent.ok("list_tickets", run)
         await agent.ok("checkpoint", run, seq=1, state={"position": "a"})
         draft = await agent.ok("draft_reply", run, ref="local:AB-1", body="Hello.")
-        await agent.call("send_reply", run, draft_id=draft["draft_id"], visibility="public")
+        held = await agent.call("send_reply", run, draft_id=draft["draft_id"], visibility="public")
+        update = await agent.ok("update_ticket", run, ref="local:AB-1", version="1", add_tags=["seen"])
+        missing = await agent.call("get_ticket", run, ref="local:ZZ-9")
         resumed = await agent.ok("resume_run", run)
         assert (resumed["seq"], resumed["checkpoint_step"], resumed["state"]) == (1, 1, {"position": "a"})
+        done: Json = {"status": "done", "error": None, "cut": False}
         assert resumed["steps_since"] == [
-            {"number": 2, "tool": "draft_reply", "status": "done", "error": None},
-            {"number": 3, "tool": "send_reply", "status": "held", "error": None},
+            {"number": 2, "tool": "draft_reply", "result": draft} | done,
+            {"number": 3, "tool": "send_reply", "result": held.text} | done | {"status": "held"},
+            {"number": 4, "tool": "update_ticket", "result": update} | done,
+            {"number": 5, "tool": "get_ticket", "result": missing.text, "status": "failed", "error": "not_found"}
+            | {"cut": False},
         ]
-        assert resumed["open_approvals"] == 1
+        [request] = suite.requests()
+        waiting: Json = {"approval_id": request.approval_id, "tool": "send_reply", "target": "local:AB-1"}
+        assert resumed["open_approvals"] == [waiting | {"state": "pending"}]
+        assert (resumed["more_approvals"], resumed["next_step"]) == (0, None)
+        suite.approve(request.approval_id)
+        again = await agent.ok("resume_run", run)
+        assert again["open_approvals"] == [waiting | {"state": "approved"}]
+        await suite.execute()
+        last = await agent.ok("resume_run", run)
+        assert last["open_approvals"] == []
+        [sent] = [step for step in of(last, "steps_since") if step["number"] == 3]
+        assert sent["status"] == "executed"
+        # What became of it, not what the call was answered at first.
+        assert sent["result"] == recorded_result(suite, "send_reply")
 
 
 async def test_a_checkpoint_is_saved_once_and_never_rewritten(suite: Suite, mode: str) -> None:
@@ -204,6 +238,22 @@ async def test_old_checkpoints_are_pruned_to_the_last_three_and_every_hundredth(
     with suite.runtime.database.transaction() as tx:
         kept = [row["seq"] for row in tx.all("SELECT seq FROM checkpoints ORDER BY seq")]
     assert kept == [100, 200, 201, 202, 203]
+
+
+async def test_at_the_end_of_every_budget_ten_calls_are_left_to_end_cleanly(suite: Suite, mode: str) -> None:
+    suite.tickets([ticket()])
+    async with suite.agent("tickets", "runs", "memory", mode=mode) as agent:
+        run: Json = {"run_id": await start(agent, max_steps=1, max_tokens=10, max_usd=0.5)}
+        await agent.ok("list_tickets", run)
+        await agent.ok("record_usage", run, source_id="a", input_tokens=10, output_tokens=0, usd=0.5)
+        update: Json = {"ref": "local:AB-1", "version": "1", "add_tags": ["seen"]}
+        for tool, arguments in (("update_ticket", update), ("draft_reply", {"ref": "local:AB-1", "body": "Hello."})):
+            assert (await agent.call(tool, arguments, **run)).code == "token_budget_exceeded"
+        for number in range(10):
+            await agent.ok("memory_put", run, key=f"tickets/2026-11-{number + 10}", value="one read")
+        assert (await agent.call("memory_get", run, key="tickets/2026-11-10")).code == "step_budget_exceeded"
+        await agent.ok("checkpoint", run, seq=1, state={"read": 1})
+        assert (await agent.ok("finish_run", run, status="paused"))["steps"] == 1
 
 
 async def test_used_up_tokens_refuse_new_work_but_let_the_run_end(suite: Suite, mode: str) -> None:
@@ -247,7 +297,7 @@ async def test_usage_counts_once_and_unknown_is_not_zero(suite: Suite, mode: str
         usage: Json = {**run, "source_id": "a", "input_tokens": 10, "output_tokens": 5}
         assert (await agent.ok("record_usage", usage))["recorded"] is True
         assert (await agent.ok("record_usage", usage, usd=1.0)) == {
-            "recorded": False, "input_tokens": 10, "output_tokens": 5, "usd": None,
+            "recorded": False, "input_tokens": 10, "output_tokens": 5, "usd": None, "warning": None,
         }  # fmt: skip
         await agent.ok("record_usage", {**usage, "source_id": "b"}, usd=0.25)
         total = await agent.ok("get_run", run)
@@ -282,6 +332,16 @@ async def test_the_ceiling_of_runs_stops_new_ones_and_finds_old_ones(suite: Suit
         assert isinstance(newest, list)
         assert isinstance(newest[0], dict)
         assert newest[0]["key"] == "three"
+
+
+async def test_a_run_of_another_tenant_is_not_found(suite: Suite) -> None:
+    async with suite.agent("runs") as agent:
+        run: Json = {"run_id": await start(agent)}
+    usage: Json = {"source_id": "a", "input_tokens": 1, "output_tokens": 1}
+    async with suite.agent("runs", runtime=suite.another_process(tenant="other")) as stranger:
+        for tool, arguments in (("get_run", {"steps_after": 0}), ("resume_run", {}), ("record_usage", usage)):
+            assert (await stranger.call(tool, run, **arguments)).code == "not_found", tool
+        assert (await stranger.ok("list_runs"))["runs"] == []
 
 
 async def test_a_run_counts_the_retries_of_its_steps(suite: Suite) -> None:

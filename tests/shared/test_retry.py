@@ -167,6 +167,44 @@ async def test_it_waits_as_long_as_the_upstream_asks(monkeypatch: pytest.MonkeyP
     assert 0 <= slept[2] <= 4
 
 
+async def test_the_test_mode_ends_with_its_outermost_block_and_then_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def asked_to_wait() -> None:
+        await with_retries(Work([TransientError(applied=False, retry_after_s=7)]), operation=Operation.READ)
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    with without_waiting():
+        with without_waiting():
+            await asked_to_wait()
+        await asked_to_wait()
+    await asked_to_wait()
+    assert (slept[:2], slept[2] >= 7) == ([0, 0], True)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_a_rate_limit_that_fits_waits_at_least_as_long_as_was_asked(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    asked_at = int(time()) + 9
+    after = "7" if form == "seconds" else formatdate(asked_at, usegmt=True)
+    slept: list[tuple[float, float]] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append((time(), seconds))
+
+    with serving((429, {"retry-after": after}, b""), (200, {}, b"7")) as upstream:
+        begun = time()
+        monkeypatch.setattr(anyio, "sleep", sleep)
+        assert await request(upstream, Operation.EFFECT, within_s=20) == 7
+    [(at, seconds)] = slept
+    assert seconds >= 7 if form == "seconds" else at + seconds >= asked_at
+    assert begun + seconds < asked_at + 1
+
+
 @dataclass
 class Upstream:
     """A server that answers as it is told, in order, and remembers what it was asked."""

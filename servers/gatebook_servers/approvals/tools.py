@@ -1,5 +1,6 @@
 """Approvals: ask for a person's yes, wait for it, withdraw it. Nothing here decides."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import anyio
@@ -22,7 +23,10 @@ tools = Toolset(
 )
 
 LONGEST_WAIT_S = 50
-POLL_S = 0.25
+POLL_S = 0.08
+"""How often a decision is looked for, which another process makes."""
+PROGRESS_S = 1.0
+"""How often the client is told that the wait goes on."""
 PAGE = 50
 
 ApprovalId = Annotated[str, Field(description="An approval_id.", min_length=1, max_length=40)]
@@ -50,22 +54,25 @@ async def wait_for_approvals(
     timeout_s: Annotated[int, Field(description="Seconds to wait.", ge=0, le=LONGEST_WAIT_S)] = LONGEST_WAIT_S,
 ) -> Waited:
     """Wait until people decided. A timeout is no answer: call again, or go on and leave it to them."""
-    started = anyio.current_time()
+    started = told = anyio.current_time()
     while True:
-        found = [await _own(runtime, caller, approval_id) for approval_id in approval_ids]
+        found = await _own(runtime, caller, approval_ids)
         pending = sum(request.state == "pending" for request in found)
         decided = pending == 0 if wait_for == "all" else pending < len(found)
-        waited = anyio.current_time() - started
-        if decided or waited >= timeout_s:
+        now = anyio.current_time()
+        if decided or now - started >= timeout_s:
             return Waited(approvals=[view(request) for request in found], pending=pending)
-        await progress(waited, timeout_s, f"{pending} pending")
+        if now >= told:
+            told = now + PROGRESS_S
+            await progress(now - started, timeout_s, f"{pending} pending")
         await anyio.sleep(POLL_S)
 
 
 @tools.reads
 async def get_approval(runtime: Runtime, caller: Caller, approval_id: ApprovalId) -> ApprovalView:
     """Read one of your requests: its state and, when denied, the reason."""
-    return view(await _own(runtime, caller, approval_id))
+    [request] = await _own(runtime, caller, [approval_id])
+    return view(request)
 
 
 @tools.reads
@@ -114,8 +121,9 @@ async def cancel_approval(
     return view(cancelled)
 
 
-async def _own(runtime: Runtime, caller: Caller, approval_id: str) -> Approval:
-    request = await runtime.transact(lambda tx: Approvals(tx).get(approval_id))
-    if request.principal != caller.principal:
+async def _own(runtime: Runtime, caller: Caller, approval_ids: Sequence[str]) -> list[Approval]:
+    """Return the caller's requests with these ids."""
+    found = await runtime.transact(lambda tx: Approvals(tx).several(approval_ids))
+    if any(request.principal != caller.principal for request in found):
         raise ForbiddenError("the request is another principal's.", next_step="Call list_approvals for your own.")
-    return request
+    return found

@@ -2,15 +2,16 @@
 
 import argparse
 import getpass
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from gatebook.guard import Guard
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings, load_settings
+from gatebook.toolset import merged
 from gatebook.worker import Worker
-from gatebook_servers.catalogue import catalogue
+from gatebook_servers.catalogue import SERVERS, catalogue
 
 
 class Commands(Protocol):
@@ -35,9 +36,10 @@ def opened(settings: Settings | None = None) -> Generator[Runtime]:
         runtime.close()
 
 
-def worker_of(runtime: Runtime) -> Worker:
-    """Return a worker that knows every room."""
-    return Worker(runtime, Guard(runtime, catalogue()))
+def worker_of(runtime: Runtime, rooms: Sequence[str] | None = None) -> Worker:
+    """Return a worker for the jobs of these rooms, of every room when none is named."""
+    specs = catalogue() if rooms is None else merged([SERVERS[room] for room in rooms])
+    return Worker(runtime, Guard(runtime, specs))
 
 
 def person() -> str:

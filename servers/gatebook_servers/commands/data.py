@@ -1,15 +1,13 @@
-"""`gatebook tickets import`, `gatebook memory` and `gatebook runs`."""
+"""`gatebook tickets import` and `gatebook memory`."""
 
 import argparse
-import json
 from importlib import resources
 from pathlib import Path
 
 from gatebook.database.port import Transaction
-from gatebook.ledger.runs import Runs
 from gatebook.runtime import Runtime
 from gatebook_servers.commands.context import Commands, opened, person
-from gatebook_servers.commands.output import complain, emit, say, table
+from gatebook_servers.commands.output import complain, emit, say
 from gatebook_servers.memory.store import Notes
 from gatebook_servers.tickets.importing import import_tickets
 
@@ -34,14 +32,6 @@ def add(commands: Commands) -> None:
     put.add_argument("key")
     put.add_argument("file", type=Path)
     put.set_defaults(run=put_command)
-    runs = commands.add_parser("runs", help="the run ledger").add_subparsers(required=True, metavar="ACTION")
-    listing = runs.add_parser("list", help="runs, newest first")
-    listing.add_argument("--json", action="store_true")
-    listing.set_defaults(run=runs_command)
-    show = runs.add_parser("show", help="one run's steps")
-    show.add_argument("id")
-    show.add_argument("--json", action="store_true")
-    show.set_defaults(run=run_command)
 
 
 def import_command(options: argparse.Namespace) -> int:
@@ -73,39 +63,6 @@ def put_command(options: argparse.Namespace) -> int:
     with opened() as runtime, runtime.database.transaction() as tx:
         Notes(tx).put(options.key, text, tags=(), actor=person(), run_id="")
     say(f"{options.key} written")
-    return 0
-
-
-def runs_command(options: argparse.Namespace) -> int:
-    """Print the runs."""
-    with opened() as runtime, runtime.database.transaction() as tx:
-        found = Runs(tx).select(tenant=runtime.settings.tenant, limit=100)
-    if options.json:
-        emit([json.loads(run.model_dump_json()) for run in found])
-    else:
-        table(
-            f"{len(found)} runs",
-            ["run", "key", "status", "steps"],
-            [(run.run_id, run.key, run.status, f"{run.steps} of {run.step_limit}") for run in found],
-        )
-    return 0
-
-
-def run_command(options: argparse.Namespace) -> int:
-    """Print one run's steps."""
-    with opened() as runtime, runtime.database.transaction() as tx:
-        run = Runs(tx).get(options.id)
-        steps = Runs(tx).steps(run.run_id)
-    if options.json:
-        emit(
-            {"run": json.loads(run.model_dump_json()), "steps": [json.loads(step.model_dump_json()) for step in steps]}
-        )
-    else:
-        table(
-            f"{run.run_id} {run.status}: {run.key}",
-            ["step", "tool", "status", "attempts", "error"],
-            [(step.number, step.tool, step.status, step.attempts, step.error) for step in steps],
-        )
     return 0
 
 

@@ -10,10 +10,9 @@ import anyio
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import moment
-from gatebook.database.port import Transaction
+from gatebook.deciding import approve, limit_changes
 from gatebook.effects import Effects
 from gatebook.errors import ConfigurationError
-from gatebook.gate import HOUR_S
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
@@ -67,12 +66,12 @@ def list_command(options: argparse.Namespace) -> int:
         return 0
     table(
         f"{len(found)} requests ({options.state})",
-        ["id", "fingerprint", "what", "ticket", "why", "waits since", "decide by"],
+        ["id", "fingerprint", "what", "about", "why", "waits since", "decide by"],
         [
             (
                 request.approval_id,
                 request.shown,
-                "hold" if request.kind == "hold" else request.tool,
+                request.tool if request.kind == "effect" else request.kind,
                 request.target,
                 ", ".join(request.rules),
                 _time(request.created_at),
@@ -109,19 +108,10 @@ def approve_command(options: argparse.Namespace) -> int:
     """Record a yes, then execute it and say what came of it."""
     with opened() as runtime:
         shown = options.fingerprint or _ask_for_fingerprint(runtime, options.id)
-        settings = runtime.settings
-
-        def approve(tx: Transaction) -> Approval:
-            request = Approvals(tx).approve(
-                options.id, person=person(), channel=CHANNEL, shown=shown, use_within_s=settings.use_within_h * HOUR_S
-            )
-            if request.kind == "effect":
-                assert request.use_by is not None
-                Outbox(tx).add("execute_approved", request.approval_id, use_by=request.use_by)
-            return request
-
         with runtime.database.transaction() as tx:
-            request = approve(tx)
+            request = approve(tx, runtime.settings, options.id, person=person(), channel=CHANNEL, shown=shown)
+        if request.kind == "limit":
+            return _tell_raised(request)
         if request.kind == "hold":
             say(f"released: the next run may work on {request.target}")
             return 0
@@ -172,8 +162,16 @@ def attention_command(options: argparse.Namespace) -> int:
         rows = [(r.approval_id, r.state, r.tool, r.target, r.state_reason) for r in requests]
         rows += [(e.marker, e.state, e.tool, e.target, "look into the desk") for e in effects]
         rows += [(j.subject, "failed", j.kind, "", j.error) for j in jobs]
-        table(f"{len(rows)} need attention", ["id", "state", "what", "ticket", "why"], rows)
+        table(f"{len(rows)} need attention", ["id", "state", "what", "about", "why"], rows)
     return 1 if requests or effects or jobs else 0
+
+
+def _tell_raised(request: Approval) -> int:
+    if request.state != "used":
+        complain(f"approved, but nothing was raised: {request.state_reason}")
+        return NOT_EXECUTED
+    say(f"raised for {request.target}: {', '.join(f'{name} {value}' for name, value in _fields_of(request))}")
+    return 0
 
 
 async def _execute(runtime: Runtime, request: Approval) -> int:
@@ -211,14 +209,13 @@ def _ask_for_fingerprint(runtime: Runtime, approval_id: str) -> str:
 
 def _show(request: Approval) -> None:
     say(f"{request.approval_id}  fingerprint {request.shown}  {request.state} {request.state_reason}".rstrip())
-    what = "release this text for the agent" if request.kind == "hold" else f"{request.tool} ({request.operation})"
-    say(f"what:      {what}")
-    say(f"ticket:    {request.target}")
+    say(f"what:      {_what(request)}")
+    say(f"about:     {request.target}")
     say(f"mode:      {request.mode}")
     say(f"why asked: {', '.join(request.rules)}")
     say(f"asked by:  {request.principal}{f' in {request.run_id}' if request.run_id else ''}")
     say(f"decide by: {_time(request.decide_by)}")
-    fields = [field for name, value in request.content.items() for field in _fields(name, value)]
+    fields = _fields_of(request)
     for name, text in fields:
         if len(text) <= SHORT and "\n" not in text:
             say(f"{name + ':':<10} {text}")
@@ -234,8 +231,21 @@ def _section(title: str, text: str) -> None:
     print(visible(text))
 
 
+def _what(request: Approval) -> str:
+    if request.kind == "hold":
+        return "release this text for the agent"
+    return "raise limits of a run" if request.kind == "limit" else f"{request.tool} ({request.operation})"
+
+
+def _fields_of(request: Approval) -> list[tuple[str, str]]:
+    """Return what would leave, or be raised, as named texts."""
+    if request.kind == "limit":
+        return [(name, f"{change['from']} -> {change['to']}") for name, change in limit_changes(request).items()]
+    return [field for name, value in request.content.items() for field in _fields(name, value)]
+
+
 def _fields(name: str, value: object) -> list[tuple[str, str]]:
-    """Return what would leave as named texts; the passages of a hold are named by where they stand."""
+    """Return a part of the content as named texts; the passages of a hold are named by where they stand."""
     if name == "passages":
         return [(str(entry["where"]), str(entry["text"])) for entry in cast("list[dict[str, str]]", value)]
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]

@@ -87,6 +87,7 @@ def _checks() -> list[tuple[str, bool, str]]:
         checks.append(("SQLite", version >= OLDEST_SAFE_SQLITE, f"{apsw.sqlite_lib_version()} (needs 3.51.3)"))
     checks.append(_database_check(settings))
     checks.append(_policy_check(settings))
+    checks.append(_recordings_check(settings))
     checks.append(_private_check(settings.home))
     checks.append(
         (
@@ -101,7 +102,8 @@ def _checks() -> list[tuple[str, bool, str]]:
 def _database_check(settings: Settings) -> tuple[str, bool, str]:
     try:
         with opened(settings) as runtime:
-            return "database", True, runtime.database.describe()
+            risks = runtime.database.risks()
+            return "database", not risks, "; ".join([runtime.database.describe(), *risks])
     except GatebookError as error:
         return "database", False, f"{error.message} {error.next_step}"
 
@@ -115,6 +117,17 @@ def _policy_check(settings: Settings) -> tuple[str, bool, str]:
     except GatebookError as error:
         return "policy", False, f"{error.message} {error.next_step}"
     return "policy", True, f"{path if path.exists() else 'as shipped'}, sha256 {policy.sha256[:12]}"
+
+
+def _recordings_check(settings: Settings) -> tuple[str, bool, str]:
+    if not settings.record_days:
+        return "recordings", True, "off: runs cannot be replayed"
+    try:
+        with opened(settings) as runtime:
+            runtime.vault.seal("", context="doctor")
+    except GatebookError as error:
+        return "recordings", False, f"{error.message} {error.next_step}"
+    return "recordings", True, f"encrypted, kept for {settings.record_days:g} days"
 
 
 def _private_check(home: Path) -> tuple[str, bool, str]:

@@ -1,33 +1,43 @@
 """`gatebook serve` and `gatebook worker`."""
 
 import argparse
+from collections.abc import Callable, Mapping
 
 import anyio
+from mcp.server.mcpserver import MCPServer
 
 from gatebook.errors import ConfigurationError
-from gatebook.runtime import open_runtime
-from gatebook.settings import load_settings
+from gatebook.runtime import Runtime, open_runtime
+from gatebook.settings import Settings, load_settings
 from gatebook.telemetry import configure_logging, start_telemetry
 from gatebook.toolset import build_server
 from gatebook.transports.auth import ensure_token
+from gatebook.transports.ending import Background, no_background, run_background
 from gatebook_servers.catalogue import SERVERS, catalogue
 from gatebook_servers.commands.context import Commands, opened, worker_of
 from gatebook_servers.commands.output import complain, say
 
 ALL = "all"
 COMMANDS = ("serve", "worker")
+WORKER_DRAIN_S = 10.0
+"""Seconds that `gatebook worker` has for the job that it is at when it is told to end."""
 
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
     serve = commands.add_parser("serve", help="run a server, or all of them")
     serve.add_argument("name", choices=[*SERVERS, ALL])
-    serve.add_argument("--transport", choices=["stdio", "http", "sse"], default="stdio")
-    serve.add_argument("--port", type=int, help="port of HTTP and SSE; 0 takes a free one")
+    add_transport(serve)
     serve.set_defaults(run=serve_command)
-    worker = commands.add_parser("worker", help="execute what is approved, as long as it runs")
+    worker = commands.add_parser("worker", help="do the background jobs of every server, as long as it runs")
     worker.add_argument("--once", action="store_true", help="do what is due, then end")
     worker.set_defaults(run=worker_command)
+
+
+def add_transport(parser: argparse.ArgumentParser) -> None:
+    """Declare over what a command serves."""
+    parser.add_argument("--transport", choices=["stdio", "http", "sse"], default="stdio")
+    parser.add_argument("--port", type=int, help="port of HTTP and SSE; 0 takes a free one")
 
 
 def serve_command(options: argparse.Namespace) -> int:
@@ -35,57 +45,79 @@ def serve_command(options: argparse.Namespace) -> int:
     settings = load_settings()
     runtime = open_runtime(settings)
     names = list(SERVERS) if options.name == ALL else [options.name]
-    specs = catalogue()
+    if options.transport == "stdio":
+        toolsets = [SERVERS[name] for name in names]
+        servers = {options.name: build_server(toolsets, runtime, catalogue=catalogue(), name=options.name)}
+    else:
+        servers = {name: build_server([SERVERS[name]], runtime, catalogue=catalogue()) for name in names}
+    configure_logging(settings.log_level)
+    background = worker_of(runtime, names).run
+    return serve_over(options, settings, servers, on_stop=_stop(runtime), background=background)
+
+
+def serve_over(
+    options: argparse.Namespace,
+    settings: Settings,
+    servers: Mapping[str, MCPServer[Runtime]],
+    *,
+    on_stop: Callable[[], None],
+    background: Background = no_background,
+) -> int:
+    """Serve over the transport of the options until the client leaves or a signal comes; the exit code.
+
+    Args:
+        options: Of a command with `add_transport`.
+        settings: Where HTTP listens, and for whom.
+        servers: By name; stdio serves the only one.
+        on_stop: Called once when no call runs any more.
+        background: Work beside the serving.
+
+    Raises:
+        ConfigurationError: If the address cannot be used.
+    """
+    if options.transport == "stdio":
+        # Imported here: the other transport costs every start half a second.
+        from gatebook.transports.stdio import run_stdio  # noqa: PLC0415
+
+        [server] = servers.values()
+        return run_stdio(server, on_stop=on_stop, background=background)
+    from gatebook.transports.http import HttpOptions, run_http  # noqa: PLC0415
+
+    token_file = settings.home / "token"
+    port = settings.port if options.port is None else options.port
+    endpoint = "mcp" if options.transport == "http" else "sse"
+
+    def announce(url: str) -> None:
+        for name in servers:
+            complain(f"{name}: {url}/{name}/{endpoint}")
+        complain(f"bearer token: {token_file}")
+
+    try:
+        http = HttpOptions(host=settings.host, port=port, token=ensure_token(token_file), principal=settings.principal)
+        return run_http(servers, http, on_stop=on_stop, announce=announce, background=background)
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(f"{error}.", next_step="Choose a free loopback address and port.") from error
+
+
+def worker_command(options: argparse.Namespace) -> int:
+    """Do the jobs of the outbox."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    if options.once:
+        with opened(settings) as runtime:
+            say(f"{anyio.run(worker_of(runtime).run_due)} jobs")
+        return 0
+    runtime = open_runtime(settings)
+    complain("doing what is approved and what is due; end with Ctrl-C")
+    return run_background(worker_of(runtime).run, on_stop=_stop(runtime), drain_s=WORKER_DRAIN_S)
+
+
+def _stop(runtime: Runtime) -> Callable[[], None]:
+    """Start what observes the process; return what ends it and everything else."""
     flush = start_telemetry()
 
     def stop() -> None:
         runtime.close()
         flush()
 
-    if options.transport == "stdio":
-        # Imported here: the other transport costs every start half a second.
-        from gatebook.transports.stdio import run_stdio  # noqa: PLC0415
-
-        merged = build_server([SERVERS[name] for name in names], runtime, catalogue=specs, name=options.name)
-        configure_logging(settings.log_level)
-        return run_stdio(merged, on_stop=stop)
-    from gatebook.transports.http import HttpOptions, run_http  # noqa: PLC0415
-
-    servers = {name: build_server([SERVERS[name]], runtime, catalogue=specs) for name in names}
-    configure_logging(settings.log_level)
-    token_file = settings.home / "token"
-    port = settings.port if options.port is None else options.port
-    endpoint = "mcp" if options.transport == "http" else "sse"
-    http = HttpOptions(host=settings.host, port=port, token=ensure_token(token_file), principal=settings.principal)
-
-    def announce(url: str) -> None:
-        for name in names:
-            complain(f"{name}: {url}/{name}/{endpoint}")
-        complain(f"bearer token: {token_file}")
-
-    try:
-        return run_http(servers, http, on_stop=stop, announce=announce)
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(f"{error}.", next_step="Choose a free loopback address and port.") from error
-
-
-def worker_command(options: argparse.Namespace) -> int:
-    """Run the outbox."""
-    configure_logging(load_settings().log_level)
-
-    async def work() -> None:
-        with opened() as runtime:
-            worker = worker_of(runtime)
-            if not options.once:
-                complain("executing what is approved; end with Ctrl-C")
-                await worker.run_forever()
-            done = 0
-            while await worker.run_one() is not None:
-                done += 1
-            say(f"{done} jobs")
-
-    try:
-        anyio.run(work)
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return stop

@@ -59,6 +59,12 @@ def report_of(order: Order, night: Night, *, run: Answer, states: Counter[str], 
     )
 
 
+def timed(report: Report, run: Answer) -> Report:
+    """Return a report with its duration, from the ledger's clock: a night that is replayed took as long."""
+    started, ended = (datetime.fromisoformat(str(run[name])) for name in ("started_at", "updated_at"))
+    return report.model_copy(update={"duration_s": round((ended - started).total_seconds(), 2)})
+
+
 def summary_of(report: Report, night: Night) -> str:
     """Return the note that the next reader finds in memory; ticket texts stay out of it."""
     lines = [

@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import count
-from time import monotonic
 from typing import cast
 
 from pydantic import JsonValue
 
 from gatebook_servers.nightly.client import Answer, RefusedError, Servers
 from gatebook_servers.nightly.replies import FALLBACK, PREFIX, choose, fill
-from gatebook_servers.nightly.reporting import Figures, report_of, summary_of
+from gatebook_servers.nightly.reporting import Figures, report_of, summary_of, timed
 from gatebook_servers.nightly.state import Category, Item, Night, Order, Report
 
 GOAL = "the night shift over the tickets of the window"
@@ -54,7 +53,6 @@ class NightShift:
         self._seq = 0
         self._since_checkpoint = 0
         self._resumed_from: int | None = None
-        self._started = monotonic()
 
     async def work(self) -> Report:
         """Do the night and return its report; a finished night's report comes back as it was.
@@ -86,7 +84,7 @@ class NightShift:
             if run["status"] not in ("running", "paused"):
                 if order.again:
                     continue
-                return Report.model_validate_json(str(run["summary"]))
+                return timed(Report.model_validate_json(str(run["summary"])), run)
             if run["resumed"]:
                 await self._resume()
             return None
@@ -115,7 +113,8 @@ class NightShift:
         refs: list[str] = []
         for state in ("approved", "expired", "lapsed", "cancelled"):
             page = await self._servers.call(
-                "list_approvals", {"state": state, "changed_since": self._look_back(), "limit": 50}
+                "list_approvals",
+                {"state": state, "changed_since": self._look_back(), "limit": 50, "run_id": self._run_id},
             )
             for request in cast("list[Answer]", page["approvals"]):
                 wanted = request["kind"] == "hold" if state == "approved" else request["kind"] == "effect"
@@ -242,11 +241,10 @@ class NightShift:
         except RefusedError as refusal:
             if refusal.code not in BUDGETS:
                 raise
-        ended = report.model_copy(update={"duration_s": round(monotonic() - self._started, 2)})
-        await self._servers.call(
-            "finish_run", {"run_id": self._run_id, "status": status, "summary": ended.model_dump_json()}
+        run = await self._servers.call(
+            "finish_run", {"run_id": self._run_id, "status": status, "summary": report.model_dump_json()}
         )
-        return ended
+        return timed(report, run)
 
     async def _report(self, status: str, summary_key: str) -> Report:
         run = await self._servers.call("get_run", {"run_id": self._run_id})
@@ -262,7 +260,9 @@ class NightShift:
         states: Counter[str] = Counter()
         for start in range(0, len(asked), MOST_WAITED):
             ids = cast("list[JsonValue]", asked[start : start + MOST_WAITED])
-            page = await self._servers.call("wait_for_approvals", {"approval_ids": ids, "timeout_s": 0})
+            page = await self._servers.call(
+                "wait_for_approvals", {"approval_ids": ids, "timeout_s": 0, "run_id": self._run_id}
+            )
             states.update(str(request["state"]) for request in cast("list[Answer]", page["approvals"]))
         return states
 

@@ -18,7 +18,7 @@ Work through the support tickets created from {since} up to but not including {u
 6. approval_required means that a person decides later: go on. held means that the ticket is not for you: go on.
    approval_denied: never rephrase it. conflict: read the ticket again. retry_after_s: wait so long, at most 3 times.
 7. On step_budget_exceeded, token_budget_exceeded or cost_budget_exceeded: checkpoint, then finish_run with status
-   paused.
+   paused. If tickets are left, call request_limit before it: a person may give you more.
 8. At the end memory_put a summary under tickets/YYYY-MM-DD (the day of {until}): counts by category, drafts, held
    tickets. Then finish_run with status completed.
 

@@ -5,30 +5,35 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
+from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
-from gatebook.clock import local_day
+from gatebook.clock import moment
 from gatebook.database.port import Transaction
-from gatebook.errors import RunNotActiveError
+from gatebook.errors import NotFoundError, RunNotActiveError, TooLargeError
 from gatebook.injection import Caller
-from gatebook.ledger.budgets import Budgets, Usage
+from gatebook.ledger.budgets import Budgets, Limits, run_usage
 from gatebook.ledger.checkpoints import Checkpoints
-from gatebook.ledger.models import Run, RunStatus
+from gatebook.ledger.models import LimitName, Run, RunStatus
 from gatebook.ledger.runs import Runs
+from gatebook.ledger.usage import Usage
 from gatebook.runtime import Runtime
+from gatebook.settings import Settings
 from gatebook.toolset import Toolset
+from gatebook_servers.runs.limits import ask_for_more
 from gatebook_servers.runs.models import (
     Ending,
+    LimitRequest,
     RecordedUsage,
     ResumedRun,
     RunDetails,
     RunPage,
     RunState,
     SavedCheckpoint,
-    StepSeen,
     run_fields,
     run_state,
 )
 from gatebook_servers.runs.prompts import night_shift
+from gatebook_servers.runs.resuming import LONGEST_CHARS, STEPS_READ, STEPS_RESUMED, list_steps, open_approvals
 
 tools = Toolset(
     "runs",
@@ -38,11 +43,15 @@ tools = Toolset(
 )
 tools.prompt(night_shift)
 
+MOST_SUMMARY_CHARS = 30_000
+"""Characters of a summary as JSON, so that every result which has it stays within a result's length."""
+SUMMARY_LISTED_CHARS = 200
+
 RunId = Annotated[str, Field(description="The run_id as start_run or resume_run returned it.", max_length=60)]
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
-@tools.stages(graceful=True)
+@tools.stages(graceful=True, begins_run=True)
 async def start_run(
     runtime: Runtime,
     caller: Caller,
@@ -61,13 +70,12 @@ async def start_run(
     """
     settings = runtime.settings
 
-    def start(tx: Transaction) -> tuple[Run, bool]:
+    def start(tx: Transaction) -> RunState:
         runs = Runs(tx)
         known = runs.by_key(tenant=settings.tenant, key=key)
         if known is not None:
-            return known, known.status in ("running", "paused")
-        day = local_day(tx.now, settings.zone)
-        budgets = Budgets(tx, tenant=settings.tenant, principal=caller.principal, day=day)
+            return run_state(known, resumed=known.unfinished, warning=_warning(tx, settings, known))
+        budgets = Budgets.of(tx, settings, principal=caller.principal)
         budgets.count("runs", limit=settings.max_runs_per_day)
         steps = min(max_steps, settings.max_steps_per_run)
         created = runs.create(
@@ -79,10 +87,9 @@ async def start_run(
             max_tokens=max_tokens,
             max_usd=max_usd,
         )
-        return created, False
+        return run_state(created, warning=_warning(tx, settings, created))
 
-    run, resumed = await runtime.transact(start, keep_on_refusal=True)
-    return run_state(run, resumed=resumed)
+    return await runtime.transact(start, keep_on_refusal=True)
 
 
 @tools.stages(graceful=True)
@@ -96,45 +103,48 @@ async def checkpoint(
     # Sorted: the same state written in another order is the same state.
     text = json.dumps(state, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
-    def save(tx: Transaction) -> tuple[Run, bool]:
+    def save(tx: Transaction) -> SavedCheckpoint:
         run = Runs(tx).active(run_id)
-        return run, Checkpoints(tx).save(run.run_id, seq=seq, step=run.steps, state=text)
+        return SavedCheckpoint(
+            run_id=run.handle,
+            seq=seq,
+            saved=Checkpoints(tx).save(run.run_id, seq=seq, step=run.steps, state=text),
+            steps_remaining=max(0, run.step_limit - run.steps),
+            warning=_warning(tx, runtime.settings, run),
+        )
 
-    run, saved = await runtime.transact(save)
-    return SavedCheckpoint(run_id=run.handle, seq=seq, saved=saved, steps_remaining=max(0, run.step_limit - run.steps))
+    return await runtime.transact(save)
 
 
-@tools.stages(graceful=True)
+@tools.stages(graceful=True, longest_chars=LONGEST_CHARS)
 async def resume_run(
     runtime: Runtime,
     run_id: RunId,
     max_steps: Annotated[int, Field(description="Further steps for a paused run.", ge=1, le=100_000)] = 200,
 ) -> ResumedRun:
-    """Take an unfinished run over and return its last checkpoint with the steps after it.
+    """Take an unfinished run over: its last checkpoint, the steps after it with results, the open approvals.
 
     Older handles stop working, so that only one agent drives the run. Steps issued again have no second effect.
     """
+    settings = runtime.settings
 
     def resume(tx: Transaction) -> ResumedRun:
-        runs = Runs(tx)
-        known = runs.get(run_id)
-        if known.status not in ("running", "paused"):
+        known = _known(tx, settings, run_id)
+        if not known.unfinished:
             raise RunNotActiveError(f"the run is {known.status}.", next_step="Start a run with another key.")
-        ceiling = runtime.settings.max_steps_per_run
-        run = runs.resume(known, max_steps=max(0, min(max_steps, ceiling - known.steps)))
+        run = Runs(tx).resume(known, max_steps=max(0, min(max_steps, settings.max_steps_per_run - known.steps)))
         saved = Checkpoints(tx).newest(run.run_id)
-        since = runs.steps(run.run_id, after=saved.step if saved else 0, limit=200)
-        pending = Approvals(tx).select(tenant=run.tenant, run_id=run.run_id, state="pending", limit=1_000)
+        since = list_steps(tx, runtime.vault, run, after=saved.step if saved else 0, most=STEPS_RESUMED)
+        waiting, more = open_approvals(tx, run)
         return ResumedRun(
-            **run_fields(run, resumed=True),
+            **run_fields(run, resumed=True, warning=_warning(tx, settings, run)),
             seq=saved.seq if saved else 0,
             checkpoint_step=saved.step if saved else 0,
             state=json.loads(saved.state) if saved else None,
-            steps_since=[
-                StepSeen(number=step.number, tool=step.tool, status=step.status, error=step.error or None)
-                for step in since
-            ],
-            open_approvals=len(pending),
+            steps_since=since.steps,
+            next_step=since.next_step,
+            open_approvals=waiting,
+            more_approvals=more,
         )
 
     return await runtime.transact(resume)
@@ -143,7 +153,6 @@ async def resume_run(
 @tools.stages(graceful=True)
 async def record_usage(
     runtime: Runtime,
-    caller: Caller,
     run_id: RunId,
     source_id: Annotated[
         str, Field(description="Id of this report; reported twice it counts once.", min_length=1, max_length=200)
@@ -152,25 +161,58 @@ async def record_usage(
     output_tokens: Tokens,
     usd: Annotated[float | None, Field(description="Cost in US dollars, if known.", ge=0)] = None,
     model: Annotated[str, Field(description="Model name.", max_length=100)] = "",
+    source: Annotated[
+        str, Field(description="Who counted: agent, client, proxy ... Not added up.", min_length=1, max_length=40)
+    ] = "agent",
 ) -> RecordedUsage:
-    """Report tokens and cost of this run; they count against the day's budgets."""
+    """Report tokens and cost of this run since your last report; they count against the day's budgets."""
     settings = runtime.settings
 
     def record(tx: Transaction) -> RecordedUsage:
-        run = Runs(tx).get(run_id)
-        day = local_day(tx.now, settings.zone)
-        budgets = Budgets(tx, tenant=settings.tenant, principal=caller.principal, day=day)
+        run = _known(tx, settings, run_id)
+        budgets = Budgets.of(tx, settings, principal=run.principal)
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, usd=usd)
-        recorded = budgets.record_usage(run.run_id, source_id=source_id, source="agent", usage=usage, model=model)
-        total = budgets.usage_of(run.run_id)
+        recorded = budgets.record_usage(run.run_id, source_id=source_id, source=source, usage=usage, model=model)
+        total = run_usage(tx, run.run_id)
+        assert total is not None
         return RecordedUsage(
             recorded=recorded,
-            input_tokens=total.input_tokens if total else None,
-            output_tokens=total.output_tokens if total else None,
-            usd=total.usd if total else None,
+            input_tokens=total.input_tokens,
+            output_tokens=total.output_tokens,
+            usd=total.usd,
+            warning=_warning(tx, settings, run),
         )
 
     return await runtime.transact(record)
+
+
+@tools.stages(graceful=True)
+async def request_limit(
+    runtime: Runtime,
+    caller: Caller,
+    run_id: RunId,
+    reason: Annotated[str, Field(description="Why, for the person.", min_length=1, max_length=500)],
+    steps: Annotated[int | None, Field(ge=1, le=100_000)] = None,
+    tokens: Annotated[int | None, Field(ge=1, le=1_000_000_000)] = None,
+    usd: Annotated[float | None, Field(gt=0)] = None,
+) -> LimitRequest:
+    """Ask a person to raise limits of this run: its steps in all, the day's tokens or US dollars.
+
+    Give the new totals. Pause the run meanwhile; once approved, resume_run has the new limits.
+    """
+    given: dict[LimitName, float | None] = {"steps": steps, "tokens": tokens, "usd": usd}
+    wanted: dict[LimitName, float] = {name: value for name, value in given.items() if value is not None}
+
+    def ask(tx: Transaction) -> Approval:
+        return ask_for_more(tx, runtime.settings, caller, handle=run_id, wanted=wanted, reason=reason)
+
+    request = await runtime.transact(ask)
+    return LimitRequest(
+        approval_id=request.approval_id,
+        state=request.state,
+        limits=request.content,
+        decide_by=moment(request.decide_by),
+    )
 
 
 @tools.stages(graceful=True)
@@ -181,36 +223,46 @@ async def finish_run(
     summary: Annotated[str, Field(description="What came of it.", max_length=20_000)] = "",
 ) -> RunState:
     """End the run. What waits for approval is done later without you."""
+    if len(json.dumps(summary, ensure_ascii=False)) > MOST_SUMMARY_CHARS:
+        raise TooLargeError("the summary is too long once it is written as JSON.", next_step="Shorten it.")
 
     def finish(tx: Transaction) -> Run:
         runs = Runs(tx)
-        known = runs.get(run_id)
-        if known.status == status and known.handle == run_id:
-            return known
-        return runs.finish(runs.active(run_id), status=status, summary=summary)
+        known = runs.driven(run_id)
+        return known if known.status == status else runs.finish(runs.active(run_id), status=status, summary=summary)
 
     return run_state(await runtime.transact(finish))
 
 
 @tools.reads
-async def get_run(runtime: Runtime, caller: Caller, run_id: RunId) -> RunDetails:
+async def get_run(
+    runtime: Runtime,
+    run_id: RunId,
+    steps_after: Annotated[
+        int | None, Field(description="Instead of the summary, the steps after this one, with results.", ge=0)
+    ] = None,
+) -> RunDetails:
     """Read a run: status, steps, limits, retries, usage (null is unknown) and its approvals."""
     settings = runtime.settings
 
     def read(tx: Transaction) -> RunDetails:
-        runs = Runs(tx)
-        run = runs.get(run_id)
-        day = local_day(tx.now, settings.zone)
-        usage = Budgets(tx, tenant=run.tenant, principal=caller.principal, day=day).usage_of(run.run_id)
+        run = _known(tx, settings, run_id)
+        usage = run_usage(tx, run.run_id)
         saved = Checkpoints(tx).newest(run.run_id)
+        shown, page = run, None
+        if steps_after is not None:
+            page = list_steps(tx, runtime.vault, run, after=steps_after, most=STEPS_READ)
+            shown = run.model_copy(update={"summary": ""})
         return RunDetails(
-            **run_fields(run),
-            retries=runs.retries(run.run_id),
+            **run_fields(shown, warning=_warning(tx, settings, run)),
+            retries=Runs(tx).retries(run.run_id),
             checkpoint_seq=saved.seq if saved else None,
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             usd=usage.usd if usage else None,
             approvals=Approvals(tx).counts(tenant=run.tenant, run_id=run.run_id),
+            steps_since=page.steps if page else None,
+            next_step=page.next_step if page else None,
         )
 
     return await runtime.transact(read)
@@ -222,7 +274,19 @@ async def list_runs(
     status: Annotated[RunStatus | None, Field(description="Only runs in this state.")] = None,
     limit: Annotated[int, Field(description="Most runs.", ge=1, le=50)] = 20,
 ) -> RunPage:
-    """List runs, newest first."""
+    """List runs, newest first, with the beginning of their summaries."""
     tenant = runtime.settings.tenant
     found = await runtime.transact(lambda tx: Runs(tx).select(tenant=tenant, status=status, limit=limit))
-    return RunPage(runs=[run_state(run) for run in found])
+    shown = [run.model_copy(update={"summary": run.summary[:SUMMARY_LISTED_CHARS]}) for run in found]
+    return RunPage(runs=[run_state(run) for run in shown])
+
+
+def _known(tx: Transaction, settings: Settings, run_id: str) -> Run:
+    run = Runs(tx).get(run_id)
+    if run.tenant != settings.tenant:
+        raise NotFoundError("no run has this id.", next_step="Call list_runs for valid ids.")
+    return run
+
+
+def _warning(tx: Transaction, settings: Settings, run: Run) -> str | None:
+    return Budgets.of(tx, settings, principal=run.principal).warning(Limits.of(settings, run))

@@ -12,7 +12,7 @@ ApprovalState = Literal[
 ]
 OPEN_STATES: tuple[ApprovalState, ...] = ("pending", "approved", "claimed")
 
-ApprovalKind = Literal["effect", "hold"]
+ApprovalKind = Literal["effect", "hold", "limit"]
 
 
 def _decoded(value: object) -> object:
@@ -20,7 +20,7 @@ def _decoded(value: object) -> object:
 
 
 class Approval(Value):
-    """One request for a person's yes. A `hold` releases texts instead of allowing an effect."""
+    """One request for a person's yes: to an `effect`, to release the texts of a `hold`, or to raise a run's `limit`."""
 
     approval_id: str
     tenant: str

@@ -6,6 +6,7 @@ text, and no logic depends on a sequence, so that the same statements run on SQL
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import anyio
@@ -43,6 +44,13 @@ class Transaction(Protocol):
         """Run a statement and return how many rows it changed."""
         ...
 
+    def defer(self, sql: str, /, **parameters: Value) -> None:
+        """Run a statement at the latest when the transaction ends; what is wrong with it comes out then.
+
+        For writes whose count nobody needs: a database across a network takes them together with the commit.
+        """
+        ...
+
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         """Run a query and return its rows."""
         ...
@@ -63,6 +71,14 @@ class Database(Protocol):
         """
         ...
 
+    def risks(self) -> list[str]:
+        """Return what keeps acknowledged commits from lasting, for people; empty when nothing does.
+
+        Raises:
+            GatebookError: As `transaction`.
+        """
+        ...
+
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
         """Begin a transaction that may write.
 
@@ -76,6 +92,15 @@ class Database(Protocol):
             StorageFullError: If there is no room; nothing was written.
             ConfigurationError: If the database belongs to a newer program.
             InvalidArgumentsError: If a text has U+0000 or half of a surrogate pair; nothing was written.
+        """
+        ...
+
+    def back_up(self, file: Path) -> None:
+        """Write a copy as of now into a new file, while others go on working.
+
+        Raises:
+            ConfigurationError: If the database has tools of its own for that, or the file cannot be written.
+            StorageFullError: If there is no room for it.
         """
         ...
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import cast
 
@@ -95,6 +96,17 @@ class PostgresDatabase:
             server = info.parameter_status("server_version")
         return f"PostgreSQL {server}, database {info.dbname} at {info.host}, schema {self._schema}"
 
+    def risks(self) -> list[str]:
+        with self.transaction() as transaction:
+            settings = transaction.all(
+                """SELECT name FROM pg_settings WHERE setting = 'off'
+                   AND name IN ('fsync', 'full_page_writes', 'synchronous_commit') ORDER BY name"""
+            )
+        return [f"the server has {row['name']} off: a power cut loses what was acknowledged" for row in settings]
+
+    def back_up(self, file: Path) -> None:
+        raise ConfigurationError("PostgreSQL has a tool of its own for that.", next_step=f"pg_dump -Fc -f {file.name}")
+
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:
@@ -104,14 +116,13 @@ class PostgresDatabase:
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         with self._lock, _translated():
             connection, schema, now = self._begin(durable=durable)
-            with _ended(connection):
+            # The server's clock is all that the machines have in common.
+            steady = self._clock.steady().seconds if self._clock else now
+            transaction = _PostgresTransaction(connection, self._clock.now() if self._clock else now, steady)
+            with _ended(transaction):
                 if schema != self._schema:
                     raise other_schema(schema, known=self._schema)
-                if self._clock:
-                    yield _PostgresTransaction(connection, self._clock.now(), self._clock.steady().seconds)
-                else:
-                    # The server's clock is all that the machines have in common.
-                    yield _PostgresTransaction(connection, now, now)
+                yield transaction
 
     def _begin(self, *, durable: bool = True) -> tuple[_Connection, int, float]:
         """Hold the lock; the connection, the schema's version and the time."""
@@ -151,10 +162,11 @@ class PostgresDatabase:
         try:
             _require_lock_table(connection)
             schema, now = _hold(connection)
-            with _ended(connection):
+            transaction = _PostgresTransaction(connection, now, now)
+            with _ended(transaction):
                 if schema != self._schema:
                     connection.execute(b"SET LOCAL statement_timeout = 0")
-                    upgrade(_PostgresTransaction(connection, now, now), present=schema)
+                    upgrade(transaction, present=schema)
         except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
             raise ConfigurationError(
                 "the database's user may not create what the suite needs.",
@@ -169,6 +181,7 @@ class _PostgresTransaction:
         self._connection = connection
         self._now = now
         self._steady = steady
+        self._deferred: list[bytes] = []
 
     @property
     def now(self) -> float:
@@ -181,6 +194,25 @@ class _PostgresTransaction:
     def execute(self, sql: str, /, **parameters: Value) -> int:
         return self._run(sql, parameters).rowcount
 
+    def defer(self, sql: str, /, **parameters: Value) -> None:
+        require_storable(parameters)
+        # Several statements go together only with their values written into them, which libpq does.
+        bound = psycopg.ClientCursor(self._connection).mogrify(translated(sql), parameters)
+        self._deferred.append(bound.encode())
+
+    def commit(self) -> None:
+        """Run what was deferred, and commit."""
+        cursor = self._connection.execute(b";".join([*self._deferred, b"COMMIT"]))
+        while cursor.nextset():
+            pass
+        # Behind a failed statement the server answers a COMMIT with a rollback and no error.
+        if cursor.statusmessage != "COMMIT":
+            raise errors.InFailedSqlTransaction("a statement failed and the block went on")
+
+    def roll_back(self) -> None:
+        """Undo everything."""
+        _roll_back(self._connection)
+
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         return cast("list[Row]", self._run(sql, parameters).fetchall())
 
@@ -189,6 +221,9 @@ class _PostgresTransaction:
 
     def _run(self, sql: str, parameters: dict[str, Value]) -> psycopg.Cursor[DictRow]:
         require_storable(parameters)
+        if self._deferred:
+            self._connection.execute(b";".join(self._deferred))
+            self._deferred.clear()
         return self._connection.execute(translated(sql), parameters)
 
 
@@ -218,20 +253,14 @@ def _hold(connection: _Connection, *, durable: bool = True) -> tuple[int, float]
 
 
 @contextmanager
-def _ended(connection: _Connection) -> Generator[None]:
+def _ended(transaction: _PostgresTransaction) -> Generator[None]:
     """Commit behind the block, or roll back when it raises."""
     try:
         yield
-        _commit(connection)
+        transaction.commit()
     except BaseException:
-        _roll_back(connection)
+        transaction.roll_back()
         raise
-
-
-def _commit(connection: _Connection) -> None:
-    # Behind a failed statement the server answers a COMMIT with a rollback and no error.
-    if connection.execute(b"COMMIT").statusmessage != "COMMIT":
-        raise errors.InFailedSqlTransaction("a statement failed and the block went on")
 
 
 def _roll_back(connection: _Connection) -> None:

@@ -6,6 +6,7 @@ SQLITE_BUSY whatever the timeout. `synchronous=FULL`: an acknowledged commit sur
 """
 
 import os
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from threading import Lock
 import apsw
 
 from gatebook.clock import Clock, SystemClock
+from gatebook.database.filesystem import kind_of, risk_of
 from gatebook.database.migrations import LOCK_TABLE, newest, other_schema, upgrade
 from gatebook.database.port import Row, Transaction, Value, require_storable
 from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError
@@ -61,9 +63,26 @@ class SqliteDatabase:
     def describe(self) -> str:
         return f"SQLite {apsw.sqlite_lib_version()}, {self._path}, schema {self._schema}"
 
+    def back_up(self, file: Path) -> None:
+        try:
+            # SQLite fills an empty file; made here, it is nobody else's to read.
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise ConfigurationError(
+                "the copy cannot be written, or is there already.", next_step="Name a new file."
+            ) from error
+        with self._lock, _translated():
+            _run(self._connection, "VACUUM INTO :file", {"file": str(file)})
+        with file.open("rb+") as copy:
+            os.fsync(copy.fileno())
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+    def risks(self) -> list[str]:
+        risk = risk_of(kind_of(self._path.parent))
+        return [risk] if risk else []
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
@@ -150,6 +169,9 @@ class _SqliteTransaction:
         _run(self._connection, sql, parameters)
         return self._connection.changes()
 
+    def defer(self, sql: str, /, **parameters: Value) -> None:
+        _run(self._connection, sql, parameters)
+
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         cursor = _run(self._connection, sql, parameters)
         cursor.row_trace = _as_mapping
@@ -158,6 +180,57 @@ class _SqliteTransaction:
     def one(self, sql: str, /, **parameters: Value) -> Row | None:
         rows = self.all(sql, **parameters)
         return rows[0] if rows else None
+
+
+def put_back(copy: Path, path: Path) -> Path | None:
+    """Put a copy that `back_up` wrote in the place of a database; where the one that was there went.
+
+    Raises:
+        ConfigurationError: If the copy is damaged or no database of this suite, or another process uses the database.
+    """
+    _require_sound(copy)
+    aside = None
+    if path.exists():
+        _require_unused(path)
+        aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%S')}")
+        path.rename(aside)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(copy.read_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    return aside
+
+
+def _require_sound(copy: Path) -> None:
+    try:
+        connection = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READONLY)
+        sound = _run(connection, "PRAGMA integrity_check").fetchone() == ("ok",)
+        schema = _SqliteTransaction(connection, 0, 0).schema()
+        connection.close()
+    except apsw.Error:
+        sound, schema = False, 0
+    if not sound:
+        raise ConfigurationError("the copy is damaged, or is no copy of this suite.", next_step="Take another one.")
+    if schema > newest(DIALECT):
+        raise other_schema(schema, known=newest(DIALECT))
+
+
+def _require_unused(path: Path) -> None:
+    """Leave WAL, which works only where nobody else has the file open, and puts everything into the one file."""
+    connection = apsw.Connection(str(path))
+    try:
+        alone = _run(connection, "PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    except apsw.BusyError:
+        alone = False
+    finally:
+        connection.close()
+    if not alone:
+        raise ConfigurationError(
+            "another process uses the database.", next_step="End every server, console and worker first."
+        )
 
 
 def _as_mapping(cursor: apsw.Cursor, values: tuple[Value, ...]) -> Row:

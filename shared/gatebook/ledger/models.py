@@ -1,14 +1,20 @@
 """The records of the ledger."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from gatebook.intents import Value
 
 RunStatus = Literal["running", "paused", "completed", "failed", "cancelled"]
 StepStatus = Literal["accepted", "done", "failed", "held", "executed"]
+LimitName = Literal["steps", "tokens", "usd"]
+"""A limit of a run that a person can raise: steps in all, tokens a day, US dollars a day."""
 
 GRACE_CALLS = 10
 """Calls that a run has left, behind its last step, to checkpoint, save a summary and finish."""
+
+STOP = "Save a checkpoint; then finish_run with status paused, or request_limit to ask a person for more."
+"""What an agent does at the end of a budget."""
 
 
 class Run(Value):
@@ -36,6 +42,16 @@ class Run(Value):
     def handle(self) -> str:
         """What the agent passes as `run_id`."""
         return f"{self.run_id}.{self.epoch}"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it goes on, now or once it is resumed."""
+        return self.status in ("running", "paused")
+
+    @property
+    def limits(self) -> Mapping[LimitName, float | None]:
+        """The run's own limits; None is none of its own."""
+        return {"steps": self.step_limit, "tokens": self.max_tokens, "usd": self.max_usd}
 
 
 class Step(Value):

@@ -127,8 +127,24 @@ class Recordings:
         return {step: _answered(text) for step, text in opened.items() if text is not None and step in steps}
 
     def prune(self, *, before: float) -> int:
-        """Forget the messages that ended before a time; how many."""
-        return self._tx.execute("DELETE FROM recordings WHERE finished_at < :before", before=before)
+        """Forget what was said in messages that ended before a time, not that they were; how many."""
+        return self._tx.execute(
+            """UPDATE recordings SET arguments = NULL, result = NULL
+               WHERE finished_at < :before AND (arguments IS NOT NULL OR result IS NOT NULL)""",
+            before=before,
+        )
+
+    def by_tool(self, *, tenant: str, run_id: str, since: float) -> list[Recording]:
+        """Return the messages of a run, or of every run, that began at or after a time."""
+        rows = self._tx.all(
+            f"""SELECT {_COLUMNS} FROM recordings
+                WHERE started_at >= :since AND (:run = '' OR run_id = :run)
+                  AND run_id IN (SELECT run_id FROM runs WHERE tenant = :tenant)""",  # noqa: S608 - constant columns
+            tenant=tenant,
+            run=run_id,
+            since=since,
+        )
+        return [Recording.model_validate(dict(row)) for row in rows]
 
     def _opened(self, row: Row, column: str, run_id: str) -> str | None:
         sealed = row[column]

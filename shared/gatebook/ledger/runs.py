@@ -1,17 +1,18 @@
 """Runs and their steps: who drives a run, how far it is, how many steps it has left."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gatebook.clock import new_id
 from gatebook.database.port import Transaction, Value
 from gatebook.errors import (
+    ConflictError,
     InvalidArgumentsError,
     NotFoundError,
     RunLeaseLostError,
     RunNotActiveError,
     StepBudgetExceededError,
 )
-from gatebook.ledger.models import GRACE_CALLS, Run, RunStatus, Step, StepStatus
+from gatebook.ledger.models import GRACE_CALLS, STOP, LimitName, Run, RunStatus, Step, StepStatus
 
 _RUN = ", ".join(Run.model_fields)
 _STEP = ", ".join(Step.model_fields)
@@ -114,13 +115,41 @@ class Runs:
             raise _used_up(run)
 
     def resume(self, run: Run, *, max_steps: int) -> Run:
-        """Raise the epoch, so that older handles are refused; a paused run gets steps anew."""
-        limit = run.steps + max_steps if run.status == "paused" else run.step_limit
+        """Raise the epoch, so that older handles are refused; a paused run gets steps anew, or keeps what it has."""
+        limit = max(run.step_limit, run.steps + max_steps) if run.status == "paused" else run.step_limit
         self._tx.execute(
             """UPDATE runs SET epoch = epoch + 1, status = 'running', step_limit = :limit, grace = :grace,
                  updated_at = :now, finished_at = NULL WHERE run_id = :id""",
             limit=limit,
             grace=GRACE_CALLS if run.status == "paused" else run.grace,
+            now=self._tx.now,
+            id=run.run_id,
+        )
+        return self.get(run.run_id)
+
+    def raise_limits(self, run_id: str, wanted: Mapping[LimitName, float]) -> Run:
+        """Raise limits of an unfinished run, and with its steps its grace; a limit is never lowered.
+
+        Raises:
+            NotFoundError: If there is no such run.
+            RunNotActiveError: If it is finished.
+            ConflictError: If none of its limits is below what is wanted, or it has none of its own.
+        """
+        run = self.get(run_id)
+        if not run.unfinished:
+            raise RunNotActiveError(f"the run is {run.status}.", next_step="Nothing was raised.")
+        limits = run.limits
+        higher = {
+            name: value for name, value in wanted.items() if (limit := limits[name]) is not None and value > limit
+        }
+        if not higher:
+            raise ConflictError("the run's limits are this high already.", next_step="Nothing was raised.")
+        raised = {**limits, **higher}
+        self._tx.execute(
+            """UPDATE runs SET step_limit = :steps, max_tokens = :tokens, max_usd = :usd, grace = :grace,
+                 updated_at = :now WHERE run_id = :id""",
+            **raised,
+            grace=GRACE_CALLS if "steps" in higher else run.grace,
             now=self._tx.now,
             id=run.run_id,
         )
@@ -262,6 +291,6 @@ class Runs:
 def _used_up(run: Run) -> StepBudgetExceededError:
     return StepBudgetExceededError(
         f"the run used its {run.step_limit} steps.",
-        next_step="Save a checkpoint, then call finish_run with status paused.",
-        details={"limit": run.step_limit, "spent": run.steps, "remaining": 0},
+        next_step=STOP,
+        details={"limit": run.step_limit, "spent": run.steps, "remaining": 0, "resets_at": None},
     )

@@ -6,11 +6,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import NoReturn
 
+import anyio
+
+Background = Callable[[anyio.Event], Awaitable[None]]
+"""Work beside the serving. It begins nothing further once its event is set, and returns soon after."""
+
 _EXIT_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_CLEANUP_S = 5.0
+"""Seconds for `on_stop` after the drain."""
 
 
 class Ending:
@@ -80,3 +87,46 @@ class Ending:
         self._alarm.wait()
         time.sleep(self._limit_s)
         self.abandon()
+
+
+def seconds_from_now(seconds: float) -> float:
+    """Return a deadline for a cancel scope, also in a callback of the loop: there anyio may not know the loop."""
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def no_background(_ended: anyio.Event) -> None:
+    """Do nothing beside the serving."""
+
+
+async def attend(background: Background, ending: Ending, *, drain_s: float) -> None:
+    """Run the background until the end of the process; what it is at then has `drain_s` seconds left."""
+    ended = anyio.Event()
+    with anyio.CancelScope() as scope:
+
+        def leave() -> None:
+            ended.set()
+            scope.deadline = seconds_from_now(drain_s)
+
+        ending.when_begun(leave)
+        await background(ended)
+
+
+def run_background(background: Background, *, on_stop: Callable[[], None], drain_s: float) -> int:
+    """Run nothing but the background, until it returns or SIGTERM or SIGINT comes.
+
+    Call it in the main thread and last: the process ends a few seconds after the drain, whatever still runs.
+
+    Args:
+        background: The work.
+        on_stop: Called once when it is over.
+        drain_s: Seconds that it has left once the end has begun.
+
+    Returns:
+        The exit code: 0, 143 after SIGTERM, 130 after SIGINT.
+    """
+    ending = Ending(on_stop, limit_s=drain_s + _CLEANUP_S)
+    try:
+        asyncio.run(attend(background, ending, drain_s=drain_s))
+    finally:
+        ending.stop()
+    return ending.code

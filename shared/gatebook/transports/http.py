@@ -7,9 +7,10 @@ no session. It answers as an event stream, because a plain JSON answer would dro
 import ipaddress
 import math
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -29,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatebook.transports.auth import StaticTokenVerifier
 from gatebook.transports.conversation import Conversation
-from gatebook.transports.ending import Ending
+from gatebook.transports.ending import Background, Ending, attend, no_background, seconds_from_now
 
 L = TypeVar("L")
 
@@ -85,7 +86,7 @@ def build_app(servers: Mapping[str, MCPServer[L]], options: HttpOptions) -> Star
     Everything but `/healthz` needs the bearer token. The app's lifespan enters the lifespan of every server for
     streamable HTTP; the SDK enters it once more for each SSE connection, so what is expensive belongs to the process.
     """
-    return _compose(servers, options, _Underway())
+    return _compose(servers, options, _Underway(), partial(no_background, anyio.Event()))
 
 
 def run_http(
@@ -94,6 +95,7 @@ def run_http(
     *,
     on_stop: Callable[[], None],
     announce: Callable[[str], None],
+    background: Background = no_background,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then let calls in flight finish for `drain_s` seconds.
 
@@ -104,6 +106,7 @@ def run_http(
         options: Where and for whom.
         on_stop: Called once when no call runs any more.
         announce: Called with the base URL, such as `http://127.0.0.1:8420`, once requests are accepted.
+        background: Work beside the serving; what it is at when the end begins has `drain_s` too.
 
     Returns:
         The exit code: 143 after SIGTERM, 130 after SIGINT.
@@ -111,9 +114,11 @@ def run_http(
     Raises:
         OSError: The port cannot be bound.
     """
+    listener = _bind(options)
+    ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
     underway = _Underway()
     config = uvicorn.Config(
-        _compose(servers, options, underway),
+        _compose(servers, options, underway, partial(attend, background, ending, drain_s=options.drain_s)),
         loop="asyncio",
         ws="none",
         lifespan="on",
@@ -123,9 +128,6 @@ def run_http(
         server_header=False,
         timeout_graceful_shutdown=math.ceil(options.drain_s) + 1,  # ours comes first, and without a traceback
     )
-
-    listener = _bind(options)
-    ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
 
     def listening() -> None:
         announce(f"http://{_in_url(options.host)}:{listener.getsockname()[1]}")
@@ -191,7 +193,12 @@ class _Server(uvicorn.Server):
         self._listening()
 
 
-def _compose(servers: Mapping[str, MCPServer[L]], options: HttpOptions, underway: _Underway) -> Starlette:
+def _compose(
+    servers: Mapping[str, MCPServer[L]],
+    options: HttpOptions,
+    underway: _Underway,
+    work: Callable[[], Coroutine[object, object, None]],
+) -> Starlette:
     security = _security(options)
     mounts = [
         Mount(f"/{name}", app=RequireAuthMiddleware(Router(_routes(server, security, underway)), required_scopes=[]))
@@ -203,7 +210,9 @@ def _compose(servers: Mapping[str, MCPServer[L]], options: HttpOptions, underway
         async with AsyncExitStack() as stack:
             for server in servers.values():  # Starlette does not run the lifespans of mounted apps
                 await stack.enter_async_context(server.session_manager.run())
-            yield
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(work)
+                yield
 
     # The SDK's own bearer middleware, put together as the SDK does it. Its AuthSettings would want the URLs of an
     # authorization server, and there is none: the one token is a file on this machine.
@@ -246,7 +255,7 @@ class _Exchange:
         with anyio.CancelScope() as exchange:
 
             def end(drain_s: float) -> None:
-                exchange.deadline = anyio.current_time() + (0 if listens else drain_s)
+                exchange.deadline = seconds_from_now(0 if listens else drain_s)
 
             with self.underway.held(end):
                 await self.app(scope, receive, send)

@@ -22,7 +22,7 @@ from mcp.types import INVALID_REQUEST, jsonrpc_message_adapter
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from gatebook.transports.conversation import Conversation, Incoming, Outgoing, UnreadableMessageError
-from gatebook.transports.ending import Ending
+from gatebook.transports.ending import Background, Ending, attend, no_background
 
 L = TypeVar("L")
 
@@ -41,7 +41,7 @@ _PARENT_CHECK_S = 1.0
 _CLOSE_S = 0.5
 
 
-def run_stdio(server: MCPServer[L], *, on_stop: Callable[[], None]) -> int:
+def run_stdio(server: MCPServer[L], *, on_stop: Callable[[], None], background: Background = no_background) -> int:
     """Serve one client over this process's stdin and stdout until EOF, SIGTERM, SIGINT or the death of the parent.
 
     While it runs, and from then on, fd 0 is the null device and fd 1 is stderr, so that nothing but JSON-RPC reaches
@@ -51,6 +51,7 @@ def run_stdio(server: MCPServer[L], *, on_stop: Callable[[], None]) -> int:
     Args:
         server: Any MCP server; its lifespan is entered once.
         on_stop: Called once when no call runs any more. If a call cannot be stopped, the process exits right after it.
+        background: Work beside the serving; what it is at when the end begins has `DRAIN_S` too.
 
     Returns:
         The exit code: 0 at EOF or the death of the parent, 143 after SIGTERM, 130 after SIGINT.
@@ -58,16 +59,17 @@ def run_stdio(server: MCPServer[L], *, on_stop: Callable[[], None]) -> int:
     parent = os.getppid()
     ending = Ending(on_stop, limit_s=LAST_RESORT_S)
     try:
-        asyncio.run(_run(server, ending, parent))
+        asyncio.run(_run(server, ending, parent, background))
     finally:
         ending.stop()
     return ending.code
 
 
-async def _run(server: MCPServer[L], ending: Ending, parent: int) -> None:
+async def _run(server: MCPServer[L], ending: Ending, parent: int, background: Background) -> None:
     begun = asyncio.Event()
     ending.when_begun(begun.set)
-    serving = asyncio.create_task(_serve(server, ending))
+    working = asyncio.create_task(attend(background, ending, drain_s=DRAIN_S))
+    serving = asyncio.create_task(_serve(server, ending, working))
     serving.add_done_callback(lambda _: ending.begin(0))
     watch = asyncio.create_task(_watch_parent(ending, parent))
     await begun.wait()
@@ -78,11 +80,12 @@ async def _run(server: MCPServer[L], ending: Ending, parent: int) -> None:
     await serving
 
 
-async def _serve(server: MCPServer[L], ending: Ending) -> None:
+async def _serve(server: MCPServer[L], ending: Ending, working: asyncio.Task[None]) -> None:
     async with _wire() as (incoming, outgoing):
         conversation = Conversation(incoming, outgoing, eof_drain_s=DRAIN_S, on_end=partial(ending.begin, 0))
         ending.when_begun(partial(conversation.end, DRAIN_S))
         await conversation.serve(server)
+        await asyncio.wait({working})
         # The fallback's thread cannot be taken off a terminal, and nothing that still runs now is worth waiting for.
         asyncio.get_running_loop().call_later(_CLOSE_S, ending.abandon)
 

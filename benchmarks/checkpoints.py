@@ -1,0 +1,199 @@
+"""What a checkpoint costs, beside LangGraph's savers, on the same disk and in turn.
+
+    uv run --group benchmarks python benchmarks/checkpoints.py --interleave
+
+Both sides are called as their callers call them (an awaited method of an open store), both wait for the disk.
+
+Not the same work, and that is the point of the design: Gatebook checks the run's handle, stores one JSON text, compares
+it with the newest and prunes to the last three and every hundredth. LangGraph's savers serialise with msgpack, keep
+metadata and channel versions, on PostgreSQL in tables of their own, and prune nothing. Through MCP both are dwarfed by
+the transport (see guard.py).
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+from filesystem import require_disk
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, empty_checkpoint
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from pydantic import SecretStr
+
+from gatebook.ledger.checkpoints import Checkpoints
+from gatebook.ledger.runs import Runs
+from gatebook.runtime import Runtime, open_runtime
+from gatebook.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from programs.postgres import running_postgres, schema  # noqa: E402 - the tests' own server
+
+SIZES = (1_000, 10_000, 50_000)
+JUDGED = 10_000
+WARM_UP = 20
+RATIOS = {"SQLite": 1.3, "PostgreSQL": 1.5}
+MAX_MB = 5.0
+KEPT = (1_000, 100_000)
+"""How many checkpoints of which size the file is measured with."""
+
+Save = Callable[[int], Awaitable[object]]
+Saver = AsyncSqliteSaver | AsyncPostgresSaver
+
+
+def state_of(size: int) -> dict[str, object]:
+    """Return a state as a night shift has it: references and short texts, `size` bytes of JSON."""
+    dice = random.Random(size)
+    done: list[dict[str, object]] = []
+    state: dict[str, object] = {"cursor": "2026-11-22", "done": done}
+    while len(json.dumps(state)) < size:
+        done.append({"ref": f"local:AB-{len(done)}", "category": "Support", "draft": f"{dice.getrandbits(160):x}"})
+    return state
+
+
+def ours(runtime: Runtime, size: int) -> Save:
+    """Return what saves a checkpoint in Gatebook's store, as the tool does."""
+    state = state_of(size)
+    with runtime.database.transaction() as tx:
+        limits = {"max_steps": 10, "max_tokens": None, "max_usd": None}
+        run = Runs(tx).create(tenant="default", principal="agent:a", key=f"size-{size}", goal="", **limits)
+
+    async def save(number: int) -> object:
+        text = json.dumps({**state, "number": number}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+        def write(tx: object) -> bool:
+            active = Runs(tx).active(run.handle)
+            return Checkpoints(tx).save(active.run_id, seq=number + WARM_UP + 1, step=0, state=text)
+
+        return await runtime.transact(write)
+
+    return save
+
+
+def theirs(saver: Saver, size: int) -> Save:
+    """Return what saves the same state with a saver of LangGraph."""
+    state = state_of(size)
+    config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4()), "checkpoint_ns": ""}}
+
+    async def save(number: int) -> object:
+        nonlocal config
+        checkpoint: Checkpoint = empty_checkpoint()
+        checkpoint["channel_values"] = {"state": {**state, "number": number}}
+        checkpoint["channel_versions"] = {"state": number + WARM_UP + 1}
+        metadata: CheckpointMetadata = {"source": "loop", "step": number}
+        config = await saver.aput(config, checkpoint, metadata, {"state": number + WARM_UP + 1})
+        return config
+
+    return save
+
+
+async def interleaved(rounds: int, saves: dict[str, Save]) -> dict[str, list[float]]:
+    """Call each in turn, in changing order; milliseconds by name."""
+    times: dict[str, list[float]] = {name: [] for name in saves}
+    names = list(saves)
+    for number in range(-WARM_UP, rounds):
+        random.shuffle(names)
+        for name in names:
+            begun = time.perf_counter()
+            await saves[name](number)
+            if number >= 0:
+                times[name].append((time.perf_counter() - begun) * 1000)
+    return times
+
+
+async def compare(name: str, runtime: Runtime, saver: Saver, rounds: int) -> bool:
+    """Measure one database at every size; whether the ratio is reached at 10 KB."""
+    await saver.setup()
+    reached = True
+    for size in SIZES:
+        times = await interleaved(rounds, {"ours": ours(runtime, size), "theirs": theirs(saver, size)})
+        mine, other = (sorted(times[side])[rounds // 2] for side in ("ours", "theirs"))
+        judged = f", to be at least {RATIOS[name]}" if size == JUDGED else ""
+        print(
+            f"{name:11}{size // 1000:4} KB  ours {mine:6.2f} ms  LangGraph {other:6.2f} ms  ratio {other / mine:5.2f}{judged}"
+        )
+        reached = reached and (size != JUDGED or other / mine >= RATIOS[name])
+    return reached
+
+
+async def grown(runtime: Runtime, home: Path) -> bool:
+    """Save many large checkpoints and look at the file."""
+    count, size = KEPT
+    save = ours(runtime, size)
+    for number in range(count):
+        await save(number)
+    runtime.close()
+    megabytes = sum(file.stat().st_size for file in home.glob("gatebook.db*")) / 1e6
+    print(f"{count} checkpoints of {size // 1000} KB leave {megabytes:.1f} MB (to be at most {MAX_MB})")
+    return megabytes <= MAX_MB
+
+
+async def on_sqlite(directory: Path, rounds: int) -> bool:
+    """Measure the embedded databases."""
+    runtime = open_runtime(Settings(home=directory / "ours"))
+    async with AsyncSqliteSaver.from_conn_string(str(directory / "theirs.db")) as saver:
+        good = await compare("SQLite", runtime, saver, rounds)
+    runtime.close()
+    return await grown(open_runtime(Settings(home=directory / "grown")), directory / "grown") and good
+
+
+async def on_postgres(directory: Path, rounds: int) -> bool:
+    """Measure both on one PostgreSQL server whose commits wait for the disk."""
+    with running_postgres(durable=True) as server, schema(server.address) as address:
+        settings = Settings(home=directory / "postgres", database_url=SecretStr(address))
+        runtime = open_runtime(settings)
+        async with AsyncExitStack() as stack:
+            saver = await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(server.address))
+            good = await compare("PostgreSQL", runtime, saver, rounds)
+        runtime.close()
+    return good
+
+
+@contextmanager
+def scratch(parent: Path) -> Generator[Path]:
+    """Make a directory and remove it."""
+    directory = Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def main() -> int:
+    """Measure and print; 1 when a figure is not reached."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--interleave", action="store_true", help="call by call in turn, which is the only way there is"
+    )
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
+    parser.add_argument("--directory", type=Path, default=Path.cwd(), help="a directory on a disk")
+    options = parser.parse_args()
+    kind = require_disk(options.directory)
+    require_disk(Path(tempfile.gettempdir()))
+    names = ("langgraph-checkpoint-sqlite", "langgraph-checkpoint-postgres")
+    print(
+        f"{', '.join(f'{name} {version(name)}' for name in names)}; {kind}; {os.cpu_count()} cores; p50 of {options.rounds}"
+    )
+    good = True
+    with scratch(options.directory) as directory:
+        if options.database != "postgres":
+            good = anyio.run(on_sqlite, directory, options.rounds)
+        if options.database != "sqlite":
+            good = anyio.run(on_postgres, directory, options.rounds) and good
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

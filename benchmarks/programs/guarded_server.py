@@ -1,0 +1,90 @@
+"""The same two tools behind the guard, with the ledger on disk. The write needs no person: its policy allows it."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from items import Commits, Item
+
+from gatebook.database.port import Transaction
+from gatebook.database.sqlite import SqliteDatabase
+from gatebook.effects import Effect
+from gatebook.intents import Facts, Intent
+from gatebook.runtime import Runtime
+from gatebook.settings import Settings
+from gatebook.toolset import Toolset, build_server
+from gatebook.transports.stdio import run_stdio
+from gatebook_servers.runs.tools import tools as runs
+
+tools = Toolset("items", instructions="Items.")
+
+
+@dataclass
+class Counting:
+    """The database, counting the transactions that changed something."""
+
+    database: SqliteDatabase
+    commits: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
+        """Begin a transaction."""
+        connection = self.database._connection  # noqa: SLF001 - nobody else has to know
+        before = connection.total_changes()
+        with self.database.transaction(durable=durable) as transaction:
+            yield transaction
+        self.commits[durable] += connection.total_changes() > before
+
+    def describe(self) -> str:
+        """Say what it is."""
+        return self.database.describe()
+
+    def close(self) -> None:
+        """Release it."""
+        self.database.close()
+
+
+@tools.reads
+async def read_item(item: str) -> Item:
+    """Read an item."""
+    return Item(item=item, outcome="read")
+
+
+@tools.reads
+async def commits(runtime: Runtime) -> Commits:
+    """Count commits."""
+    counted: Counting = runtime.database  # type: ignore[assignment] - put there below
+    return Commits(durable=counted.commits[True], relaxed=counted.commits[False])
+
+
+async def the_write(item: str, text: str) -> Intent:
+    """Resolve a write."""
+    return Intent(target="items:all", operation="write", subject=item, content={"item": item, "text": text})
+
+
+async def the_facts(item: str, text: str) -> Facts:
+    """Say what policy must see."""
+    del text
+    return Facts(target=f"items:{item}")
+
+
+async def found(item: str, text: str) -> Item | None:
+    """Look a write up."""
+    del item, text
+    return None
+
+
+@tools.writes(effect=the_write, facts=the_facts, reconcile=found)
+async def write_item(effect: Effect, item: str, text: str) -> Item:
+    """Write an item."""
+    del effect
+    return Item(item=item, outcome=f"{len(text)} written")
+
+
+if __name__ == "__main__":
+    settings = Settings()
+    counting = Counting(SqliteDatabase(settings.database_path))
+    runtime = Runtime(settings=settings, database=counting)  # type: ignore[arg-type] - a copy is never asked for
+    catalogue = {**tools.specs, **runs.specs}
+    sys.exit(run_stdio(build_server([tools, runs], runtime, catalogue=catalogue), on_stop=runtime.close))

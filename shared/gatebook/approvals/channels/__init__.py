@@ -1,0 +1,1 @@
+"""The channels in which people learn that something waits for them. No channel gets the content of a request."""

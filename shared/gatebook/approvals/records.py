@@ -1,0 +1,157 @@
+"""What is known of requests and decisions. Nothing here changes an approval's state, except that time does."""
+
+from collections.abc import Sequence
+
+from gatebook.approvals.models import Approval, ApprovalState, Decision
+from gatebook.database.port import Transaction, Value
+from gatebook.errors import NotFoundError
+
+_COLUMNS = ", ".join(Approval.model_fields)
+_FREE_REASONS = ("superseded", "conflict", "tool_changed", "policy_changed")
+"""Why a machine closed a request; the same content may then be asked for again."""
+EXPIRED = "nobody decided in time"
+LAPSED = "not used in time"
+
+
+class Records:
+    """The approval tables as they are read, inside one transaction. Clocks that ran out are applied before."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._tx = transaction
+
+    def get(self, approval_id: str) -> Approval:
+        """Return one request.
+
+        Raises:
+            NotFoundError: If there is none with this id.
+        """
+        [request] = self.several([approval_id])
+        return request
+
+    def several(self, approval_ids: Sequence[str]) -> list[Approval]:
+        """Return these requests, in this order.
+
+        Raises:
+            NotFoundError: If there is none with one of the ids.
+        """
+        self.apply_clocks()
+        ids = {f"id_{number}": approval_id for number, approval_id in enumerate(approval_ids)}
+        found = self._select(f"approval_id IN ({', '.join(f':{name}' for name in ids)})", **ids)
+        by_id = {request.approval_id: request for request in found}
+        if len(by_id) < len(set(approval_ids)):
+            raise NotFoundError("no approval has this id.", next_step="Call list_approvals for valid ids.")
+        return [by_id[approval_id] for approval_id in approval_ids]
+
+    def of_fingerprint(self, *, tenant: str, fingerprint: str) -> Approval | None:
+        """Return the open request with this fingerprint, of which there is at most one, or else the newest."""
+        self.apply_clocks()
+        rows = self._select(
+            """tenant = :tenant AND fingerprint = :fingerprint
+               ORDER BY state IN ('pending', 'approved', 'claimed') DESC, created_at DESC, approval_id DESC""",
+            tenant=tenant,
+            fingerprint=fingerprint,
+        )
+        return rows[0] if rows else None
+
+    def open_of_effect(self, *, tenant: str, effect_key: str) -> list[Approval]:
+        """Return the requests for an effect that are pending or approved."""
+        return self._select(
+            "tenant = :tenant AND effect_key = :key AND state IN ('pending', 'approved')",
+            tenant=tenant,
+            key=effect_key,
+        )
+
+    def refusal_of(self, *, tenant: str, effect_key: str, content_sha256: str) -> Approval | None:
+        """Return the denial, or the cancellation by an agent or a person, that sticks to this content."""
+        rows = self._select(
+            """tenant = :tenant AND effect_key = :key AND content_sha256 = :sha
+               AND state IN ('denied', 'cancelled') ORDER BY changed_at DESC""",
+            tenant=tenant,
+            key=effect_key,
+            sha=content_sha256,
+        )
+        return next((row for row in rows if row.state == "denied" or row.state_reason not in _FREE_REASONS), None)
+
+    def holds_of(self, *, tenant: str, target: str) -> list[Approval]:
+        """Return every hold of a target, open or decided."""
+        self.apply_clocks()
+        return self._select("tenant = :tenant AND target = :target AND kind = 'hold'", tenant=tenant, target=target)
+
+    def select(
+        self,
+        *,
+        tenant: str,
+        principal: str = "",
+        run_id: str = "",
+        state: ApprovalState | None = None,
+        changed_since: float = 0,
+        after: str = "",
+        limit: int = 50,
+    ) -> list[Approval]:
+        """Return requests, newest last, at most `limit`, behind the cursor `after` (`created_at|approval_id`)."""
+        self.apply_clocks()
+        at, _, last = after.partition("|")
+        return self._select(
+            """tenant = :tenant AND (:principal = '' OR principal = :principal)
+               AND (:run_id = '' OR run_id = :run_id) AND (:state = '' OR state = :state)
+               AND changed_at >= :changed_since
+               AND (created_at > :at OR (created_at = :at AND approval_id > :last))
+               ORDER BY created_at, approval_id LIMIT :limit""",
+            tenant=tenant,
+            principal=principal,
+            run_id=run_id,
+            state=state or "",
+            changed_since=changed_since,
+            at=float(at or 0),
+            last=last,
+            limit=limit,
+        )
+
+    def counts(self, *, tenant: str, run_id: str) -> dict[str, int]:
+        """Return how many of a run's requests are in each state; holds are counted as `held` and `released`."""
+        self.apply_clocks()
+        rows = self._tx.all(
+            """SELECT kind, state, COUNT(*) AS n FROM approvals WHERE tenant = :tenant AND run_id = :run_id
+               GROUP BY kind, state""",
+            tenant=tenant,
+            run_id=run_id,
+        )
+        names = {("hold", "pending"): "held", ("hold", "approved"): "released", ("hold", "denied"): "kept"}
+        counts: dict[str, int] = {}
+        for row in rows:
+            name = names.get((str(row["kind"]), str(row["state"])), str(row["state"]))
+            counts[name] = counts.get(name, 0) + int(row["n"] or 0)
+        return counts
+
+    def needing_attention(self, *, tenant: str) -> list[Approval]:
+        """Return what a person decided or was asked and that did not come to its end."""
+        self.apply_clocks()
+        return self._select(
+            """tenant = :tenant AND (state IN ('expired', 'lapsed', 'in_doubt') AND state_reason <> 'superseded')
+               ORDER BY changed_at""",
+            tenant=tenant,
+        )
+
+    def decisions(self, approval_id: str) -> list[Decision]:
+        """Return who decided a request."""
+        rows = self._tx.all("SELECT * FROM decisions WHERE approval_id = :id ORDER BY decided_at", id=approval_id)
+        return [Decision.model_validate(dict(row)) for row in rows]
+
+    def apply_clocks(self) -> None:
+        """Let requests expire that nobody decided in time, and approvals lapse that nobody used in time."""
+        self._tx.execute(
+            """UPDATE approvals SET state = 'expired', state_reason = :reason, changed_at = :now
+               WHERE state = 'pending' AND decide_by <= :now""",
+            reason=EXPIRED,
+            now=self._tx.now,
+        )
+        self._tx.execute(
+            """UPDATE approvals SET state = 'lapsed', state_reason = :reason, changed_at = :now
+               WHERE state = 'approved' AND use_by <= :now""",
+            reason=LAPSED,
+            now=self._tx.now,
+        )
+
+    def _select(self, where: str, **parameters: Value) -> list[Approval]:
+        rows = self._tx.all(f"SELECT {_COLUMNS} FROM approvals WHERE {where}", **parameters)  # noqa: S608 - constants
+        return [Approval.model_validate(dict(row)) for row in rows]

@@ -1,0 +1,66 @@
+"""The move to PostgreSQL: everything that was known is known there, and what was done is not done again."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from gatebook.database.moving import move
+from gatebook.database.postgres import PostgresDatabase
+from gatebook.errors import ConfigurationError
+from gatebook.ledger.recordings import Recordings
+from programs.processes import gatebook
+from suite import Json, Suite, ticket
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+COMPARED = (
+    "runs", "steps", "checkpoints", "effects", "approvals", "decisions", "outbox", "desk_tickets", "desk_comments",
+    "drafts", "classifications", "memory_items", "memory_versions", "recordings", "counters",
+)  # fmt: skip
+
+
+async def test_a_night_goes_along_and_is_not_repeated(suite: Suite, postgres_url: str, tmp_path: Path) -> None:
+    suite.tickets([ticket(), ticket("AB-2", body="I want a refund."), ticket("AB-3")])
+    report = await suite.night()
+    suite.approve(next(request.approval_id for request in suite.requests() if request.kind == "effect"))
+    await suite.execute()
+    with closing(PostgresDatabase(SecretStr(postgres_url), suite.clock)) as target:
+        copied = move(suite.runtime.database, target)
+    moved = Suite(tmp_path / "moved", clock=suite.clock, overrides={"database_url": postgres_url})
+    assert {table: moved.count(table) for table in COMPARED} == {table: suite.count(table) for table in COMPARED}
+    assert all(copied[table] == suite.count(table) for table in COMPARED)
+    [sent] = [request for request in suite.requests("all") if request.state == "used"]
+    arguments: Json = dict(sent.arguments)
+    async with moved.agent() as agent:
+        assert (await agent.ok("send_reply", arguments))["outcome"] == "replayed"
+        found = await agent.ok("memory_search", query="support")
+        assert found["hits"], "the search index filled itself"
+    again = await moved.night()
+    assert again.model_dump(exclude={"duration_s"}) == report.model_dump(exclude={"duration_s"})
+    with moved.runtime.database.transaction() as tx:
+        assert len(Recordings(tx, suite.runtime.vault).select(report.run_id)) > 10
+    moved.close()
+
+
+async def test_nothing_is_mixed_into_a_database_in_use(suite: Suite, postgres_url: str) -> None:
+    used = Suite(suite.home / "used", clock=suite.clock, overrides={"database_url": postgres_url})
+    used.tickets([ticket()])
+    suite.tickets([ticket("AB-2")])
+    target = PostgresDatabase(SecretStr(postgres_url), suite.clock)
+    with closing(target), pytest.raises(ConfigurationError, match="not empty"):
+        move(suite.runtime.database, target)
+    assert used.count("desk_tickets") == 1
+    used.close()
+
+
+def test_the_command_moves_and_stops_whoever_still_uses_the_file(tmp_path: Path, postgres_url: str) -> None:
+    home = tmp_path / "home"
+    gatebook(home, "move", code=1)
+    file = tmp_path / "note.txt"
+    file.write_text("Call Robin first.", encoding="utf-8")
+    gatebook(home, "memory", "put", "notes/robin", str(file))
+    assert "rows moved" in gatebook(home, "move", GATEBOOK_DATABASE_URL=postgres_url)
+    assert "Call Robin" in gatebook(home, "memory", "get", "notes/robin", GATEBOOK_DATABASE_URL=postgres_url)
+    assert "resumed" in gatebook(home, "resume"), "the file's suite was paused"

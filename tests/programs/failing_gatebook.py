@@ -1,0 +1,98 @@
+"""The `gatebook` command over the remote desk, which ends where a test says: see `failpoints`.
+
+The desk's address is in GATEBOOK_TEST_DESK_URL, and GATEBOOK_TEST_DESK_FENCED says whether it knows a marker again.
+The process id goes into the file that GATEBOOK_TEST_PID_FILE names. A server without a client on its standard input
+ends with whoever holds the other side of it.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mcp.types import CallToolResult
+
+from fakes.remote_desk import RemoteDesk
+from gatebook.database.port import Transaction
+from gatebook.effects import Effect, Effects, EffectState
+from gatebook.gate import Gate
+from gatebook.intents import Intent
+from gatebook.ledger.checkpoints import Checkpoints
+from gatebook.performing import Performance
+from gatebook.runtime import Runtime
+from gatebook_servers.cli import main
+from gatebook_servers.tickets.ports import DESKS
+from programs.failpoints import DIRECTORY, RECALL, Failpoints, Point
+
+
+def open_remote_desk(_: Runtime) -> RemoteDesk:
+    fenced = os.environ.get("GATEBOOK_TEST_DESK_FENCED") == "1"
+    return RemoteDesk(os.environ["GATEBOOK_TEST_DESK_URL"], fenced=fenced)
+
+
+def fail_at(failpoints: Failpoints) -> None:
+    """Look for a failpoint wherever a crash could matter."""
+    effect, act, finish, save = Performance.effect, Performance._act, Effects.finish, Checkpoints.save
+
+    async def passed(performance: Performance, point: Point) -> None:
+        if failpoints.passed(point):
+            # On the database's thread: amid a transaction it would keep everybody else out, and nobody could take over.
+            await performance.scope.runtime.blocking(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+    async def claimed(self: Performance) -> CallToolResult:
+        await passed(self, "after_claim")
+        return await effect(self)
+
+    async def acted(self: Performance) -> tuple[str, object]:
+        done = await act(self)
+        await passed(self, "after_effect")
+        return done
+
+    def finished(self: Effects, effect: Effect, *, state: EffectState, result: str, outcome: str) -> bool:
+        recorded = finish(self, effect, state=state, result=result, outcome=outcome)
+        failpoints.passed("before_complete")
+        return recorded
+
+    def saved(self: Checkpoints, run_id: str, *, seq: int, step: int, state: str) -> bool:
+        new = save(self, run_id, seq=seq, step=step, state=state)
+        failpoints.passed("mid_checkpoint")
+        return new
+
+    Performance.effect = claimed
+    Performance._act = acted
+    Effects.finish = finished
+    Checkpoints.save = saved
+
+
+def forget_every_effect() -> None:
+    """Switch the recall off: a call that is issued again is claimed anew, whatever came of the first."""
+
+    def unknown(self: Gate, tx: Transaction, intent: Intent) -> None:
+        tx.execute("DELETE FROM effects WHERE effect_key = :key", key=self._key(intent))
+
+    Gate._known = unknown
+
+
+def end_with_standard_input() -> None:
+    """End this process as soon as nobody holds the other side."""
+
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    DESKS["remote"] = open_remote_desk
+    fail_at(Failpoints(Path(os.environ[DIRECTORY])))
+    if os.environ.get(RECALL) == "off":
+        forget_every_effect()
+    if "GATEBOOK_TEST_PID_FILE" in os.environ:
+        Path(os.environ["GATEBOOK_TEST_PID_FILE"]).write_text(str(os.getpid()), encoding="utf-8")
+    if "http" in sys.argv:
+        end_with_standard_input()
+    sys.exit(main())

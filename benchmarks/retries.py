@@ -12,10 +12,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import anyio
 
-from gatebook import http
 from gatebook.clock import ManualClock
 from gatebook.retry import Operation, without_waiting
 from gatebook.upstream import MOST_TOKENS, Upstream
@@ -127,8 +127,8 @@ def main() -> int:
     parser.add_argument("--replies", type=int, default=20, help="approved replies in bad weather")
     parser.add_argument("--seed", type=int, default=11)
     options = parser.parse_args()
-    http.ATTEMPT_S = ATTEMPT_S
-    good = anyio.run(lambda: measure(**vars(options)))
+    with patch("gatebook.http.ATTEMPT_S", ATTEMPT_S):
+        good = anyio.run(lambda: measure(**vars(options)))
     return 0 if good else 1
 
 

@@ -12,9 +12,7 @@ import pytest
 
 from fakes.remote_desk import running_service
 from gatebook.clock import local_day
-from gatebook.database.port import Transaction
 from gatebook.ledger.budgets import Budgets
-from gatebook.ledger.models import Run
 from gatebook.ledger.runs import Runs
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings
@@ -23,7 +21,8 @@ from programs.processes import environment
 RACER = Path(__file__).parents[1] / "programs" / "racer.py"
 RACERS = 3
 EFFECTS = 1_500
-BUDGET = 10_000
+STEPS = 10_000
+CALLS = 2_000
 
 
 @pytest.fixture
@@ -56,16 +55,12 @@ def race(runtime: Runtime, what: str, limit: str, **settings: str) -> Counter[st
         for racer in racers:
             assert racer.stdout is not None
             assert racer.stdout.readline() == "ready\n"
-        printed = [racer.communicate("go\n", timeout=300)[0] for racer in _told(racers)]
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        printed = [racer.communicate(timeout=300)[0] for racer in racers]
     return sum((Counter[str](json.loads(text)) for text in printed), Counter[str]())
-
-
-def _told(racers: "list[subprocess.Popen[str]]") -> "list[subprocess.Popen[str]]":
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("go\n")
-        racer.stdin.flush()
-    return racers
 
 
 @pytest.mark.slow
@@ -90,26 +85,30 @@ def test_three_processes_racing_the_same_effects_do_each_once(runtime: Runtime) 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_three_processes_racing_for_steps_never_overrun_the_run(runtime: Runtime) -> None:
-    def start(tx: Transaction) -> Run:
-        limits = {"max_steps": BUDGET, "max_tokens": None, "max_usd": None}
-        return Runs(tx).create(tenant="default", principal="agent:local", key="race", goal="", **limits)
-
     with runtime.database.transaction() as tx:
-        run = start(tx)
+        run = Runs(tx).create(
+            tenant="default",
+            principal="agent:local",
+            key="race",
+            goal="",
+            max_steps=STEPS,
+            max_tokens=None,
+            max_usd=None,
+        )
     outcomes = race(runtime, "steps", run.handle)
-    assert outcomes["answered"] == BUDGET
+    assert outcomes["answered"] == STEPS
     assert set(outcomes) == {"answered", "step_budget_exceeded"}
     with runtime.database.transaction() as tx:
-        assert Runs(tx).get(run.run_id).steps == BUDGET
-        assert [step.number for step in Runs(tx).steps(run.run_id, limit=2 * BUDGET)] == list(range(1, BUDGET + 1))
+        assert Runs(tx).get(run.run_id).steps == STEPS
+        assert [step.number for step in Runs(tx).steps(run.run_id, limit=2 * STEPS)] == list(range(1, STEPS + 1))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_three_processes_racing_for_calls_never_overrun_the_day(runtime: Runtime) -> None:
-    each = BUDGET // RACERS + 100
-    outcomes = race(runtime, "calls", str(each), GATEBOOK_MAX_CALLS_PER_DAY=str(BUDGET))
-    assert outcomes == {"answered": BUDGET, "ceiling_reached": RACERS * each - BUDGET}
+    each = CALLS // RACERS + 100
+    outcomes = race(runtime, "calls", str(each), GATEBOOK_MAX_CALLS_PER_DAY=str(CALLS))
+    assert outcomes == {"answered": CALLS, "ceiling_reached": RACERS * each - CALLS}
     with runtime.database.transaction() as tx:
         day = local_day(tx.now, runtime.settings.zone)
         counted = Budgets(tx, tenant="default", principal="agent:local", day=day).spent("calls")

@@ -82,7 +82,7 @@ async def main(what: str, limit: str) -> None:
             result = await client.call_tool(tool, arguments)
             if result.is_error:
                 return str(cast("dict[str, JsonValue]", (result.meta or {})[ERROR_META])["code"])
-            return str((result.structured_content or {}).get("outcome", "answered"))
+            return str(cast("dict[str, JsonValue]", result.structured_content or {}).get("outcome", "answered"))
 
         await client.list_tools()
         print("ready", flush=True)  # noqa: T201
@@ -98,4 +98,4 @@ async def main(what: str, limit: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    anyio.run(main, sys.argv[1], sys.argv[2])

@@ -27,7 +27,6 @@ from fakes.lossy import (
     request_of_today,
 )
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
-from gatebook import http
 from gatebook.clock import ManualClock
 from gatebook.retry import without_waiting
 from gatebook.upstream import FEWEST_ATTEMPTS, OPEN_S, Upstream
@@ -226,31 +225,26 @@ async def test_without_tokens_and_breaker_an_outage_is_asked_four_times_as_often
 # One fault in a hundred
 
 
-async def reads_at_one_percent(service: RemoteService, calls: int) -> Tally:
+async def reads_at_one_percent(service: RemoteService, calls: int, *, attempt_s: float) -> Tally:
     service.reset()
     service.tickets([ticket()])
-    service.faults(*one_percent(slow_s=http.ATTEMPT_S * 1.5), seed=11)
-    with without_waiting():
+    service.faults(*one_percent(slow_s=attempt_s * 1.5), seed=11)
+    with without_waiting(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatebook.http.ATTEMPT_S", attempt_s)
         tally = await many_reads(service.url, calls, concurrency=20, upstream=Upstream(breaker=Watched()))
     assert tally.attempts == service.requests("GET")
     assert 1.005 * calls <= tally.attempts <= 1.02 * calls
     return tally
 
 
-async def test_at_one_fault_in_a_hundred_no_read_of_500_fails(
-    service: RemoteService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "ATTEMPT_S", 1.0)
-    assert (await reads_at_one_percent(service, 500)).failed == {}
+async def test_at_one_fault_in_a_hundred_no_read_of_500_fails(service: RemoteService) -> None:
+    assert (await reads_at_one_percent(service, 500, attempt_s=1.0)).failed == {}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_at_one_fault_in_a_hundred_at_most_one_read_of_25000_fails(
-    service: RemoteService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "ATTEMPT_S", 2.0)
-    tally = await reads_at_one_percent(service, 25_000)
+async def test_at_one_fault_in_a_hundred_at_most_one_read_of_25000_fails(service: RemoteService) -> None:
+    tally = await reads_at_one_percent(service, 25_000, attempt_s=2.0)
     assert sum(tally.failed.values()) <= 1
 
 

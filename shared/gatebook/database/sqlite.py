@@ -255,3 +255,8 @@ def _translated() -> Generator[None]:
         raise StorageFullError(
             "there is no room left on the disk; nothing was written.", next_step="Free space, then repeat the call."
         ) from error
+    except apsw.IOError as error:
+        # A quota, a limit on the size of a file, or no room for the file that the processes share.
+        raise StorageFullError(
+            "the disk does not take the write; nothing was written.", next_step="Look at the disk, then repeat the call."
+        ) from error

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import ManualClock
+from gatebook.deciding import approve
 from gatebook.effects import EffectRow, Effects
 from gatebook.errors import ERROR_META
 from gatebook.guard import Guard
@@ -126,16 +127,7 @@ class Suite:
         """Say yes as the command line does, without executing anything yet."""
         with self.runtime.database.transaction() as tx:
             shown = Approvals(tx).get(approval_id).shown
-            request = Approvals(tx).approve(
-                approval_id,
-                person=person,
-                channel="test",
-                shown=shown,
-                use_within_s=self.runtime.settings.use_within_h * 3600,
-            )
-            if request.use_by is not None:
-                Outbox(tx).add("execute_approved", approval_id, use_by=request.use_by)
-            return request
+            return approve(tx, self.runtime.settings, approval_id, person=person, channel="test", shown=shown)
 
     def deny(self, approval_id: str, *, reason: str = "not like this") -> None:
         with self.runtime.database.transaction() as tx:

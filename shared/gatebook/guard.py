@@ -5,7 +5,6 @@ import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import anyio
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -15,7 +14,6 @@ from mcp.types import CallToolRequestParams, CallToolResult
 from starlette.requests import Request
 
 from gatebook.approvals.models import Approval
-from gatebook.clock import local_day
 from gatebook.database.port import Transaction
 from gatebook.effects import EffectRow
 from gatebook.errors import (
@@ -43,7 +41,6 @@ from gatebook.toolspec import ToolSpec
 
 logger = logging.getLogger(__name__)
 RUN_HEADER = "x-run-id"
-T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
@@ -337,21 +334,16 @@ class Guard(Extension):
         """Refuse new work when its run has ended or a budget of the day is used up."""
         if call.approval is not None or not call.spec.is_step or call.spec.graceful:
             return
-        settings = self.runtime.settings
         run = Runs(tx).active(call.run_id) if call.run_id else None
-        self._budgets(tx, call.scope.caller.principal).require_left(
-            Limits(
-                tokens=_least(settings.max_tokens_per_day, run.max_tokens if run else None),
-                usd=_least(settings.max_usd_per_day, run.max_usd if run else None),
-            )
-        )
+        # What a run uses is charged to who started it.
+        principal = run.principal if run else call.scope.caller.principal
+        self._budgets(tx, principal).require_left(Limits.of(self.runtime.settings, run))
 
     def _count(self, tx: Transaction, principal: str) -> None:
         self._budgets(tx, principal).count("calls", limit=self.runtime.settings.max_calls_per_day)
 
     def _budgets(self, tx: Transaction, principal: str) -> Budgets:
-        settings = self.runtime.settings
-        return Budgets(tx, tenant=settings.tenant, principal=principal, day=local_day(tx.now, settings.zone))
+        return Budgets.of(tx, self.runtime.settings, principal=principal)
 
     async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
@@ -393,8 +385,3 @@ def _size_in_bytes(arguments: str) -> int:
 def _principal() -> str:
     token = get_access_token()
     return token.client_id if token else ""
-
-
-def _least(first: T | None, second: T | None) -> T | None:
-    given = [value for value in (first, second) if value is not None]
-    return min(given) if given else None

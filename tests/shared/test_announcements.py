@@ -106,6 +106,7 @@ def receiving() -> Generator[Receiver]:
 
 def telling(suite: Suite, receiver: Receiver, **overrides: object) -> Callable[[], Worker]:
     """Return workers of a process that knows the webhook; each looks for news at once."""
+    suite.home.mkdir(exist_ok=True)
     (suite.home / "notify-secret").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n", encoding="utf-8")
     runtime = suite.another_process(notify_url=receiver.url, **overrides)
     return lambda: worker_of(runtime)

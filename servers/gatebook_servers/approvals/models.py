@@ -13,7 +13,9 @@ class ApprovalView(Value):
     """A request as its agent sees it."""
 
     approval_id: str
-    kind: ApprovalKind = Field(description="effect: allows one exact effect; hold: releases a sensitive ticket.")
+    kind: ApprovalKind = Field(
+        description="effect: allows one exact effect; hold: releases a sensitive text; limit: raises a run's limits."
+    )
     state: ApprovalState
     tool: str
     target: str

@@ -17,12 +17,12 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from gatebook.clock import local_day
 from gatebook.database.port import Transaction
 from gatebook.errors import ConfigurationError
-from gatebook.ledger.budgets import Budgets, Usage
+from gatebook.ledger.budgets import Budgets
 from gatebook.ledger.models import Run
 from gatebook.ledger.runs import Runs
+from gatebook.ledger.usage import Usage
 from gatebook.settings import Settings
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands.context import opened
@@ -164,7 +164,7 @@ def _record_usage(tx: Transaction, run: Run, result: Event, settings: Settings) 
     if not isinstance(usage, dict):
         return
     cost = result.get("total_cost_usd")
-    budgets = Budgets(tx, tenant=run.tenant, principal=run.principal, day=local_day(tx.now, settings.zone))
+    budgets = Budgets.of(tx, settings, principal=run.principal)
     budgets.record_usage(
         run.run_id,
         source_id=str(result.get("session_id") or secrets.token_hex(8)),

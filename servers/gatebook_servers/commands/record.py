@@ -4,7 +4,7 @@ from typing import cast
 
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction, Value
-from gatebook.ledger.budgets import Budgets
+from gatebook.ledger.budgets import run_usage
 from gatebook.ledger.checkpoints import Checkpoints
 from gatebook.ledger.models import Run
 from gatebook.ledger.runs import Runs
@@ -16,7 +16,7 @@ def report_of_run(tx: Transaction, run: Run, order: Order) -> Report:
     by_category = _by_category(tx, run)
     counts = Approvals(tx).counts(tenant=run.tenant, run_id=run.run_id)
     checkpoint = Checkpoints(tx).newest(run.run_id)
-    usage = Budgets(tx, tenant=run.tenant, principal=run.principal, day="").usage_of(run.run_id)
+    usage = run_usage(tx, run.run_id)
     return Report(
         run_id=run.run_id,
         key=run.key,
@@ -40,7 +40,7 @@ def report_of_run(tx: Transaction, run: Run, order: Order) -> Report:
         checkpoints=checkpoint.seq if checkpoint else 0,
         resumed_from=checkpoint.step if checkpoint and run.epoch > 1 else None,
         summary_key=f"tickets/{order.day}",
-        tokens=usage.input_tokens + usage.output_tokens if usage else None,
+        tokens=usage.tokens if usage else None,
         duration_s=round((run.finished_at or run.updated_at) - run.started_at, 2),
     )
 

@@ -120,6 +120,7 @@ class Records:
         counts: dict[str, int] = {}
         for row in rows:
             name = names.get((str(row["kind"]), str(row["state"])), str(row["state"]))
+            name = f"limit {name}" if row["kind"] == "limit" else name
             counts[name] = counts.get(name, 0) + int(row["n"] or 0)
         return counts
 
@@ -127,7 +128,8 @@ class Records:
         """Return what a person decided or was asked and that did not come to its end."""
         self.apply_clocks()
         return self._select(
-            """tenant = :tenant AND (state IN ('expired', 'lapsed', 'in_doubt') AND state_reason <> 'superseded')
+            """tenant = :tenant AND state IN ('expired', 'lapsed', 'in_doubt') AND state_reason <> 'superseded'
+               AND NOT (kind = 'limit' AND state = 'lapsed')
                ORDER BY changed_at""",
             tenant=tenant,
         )

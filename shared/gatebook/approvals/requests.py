@@ -119,7 +119,7 @@ class Approvals(Records):
     def consume(self, *, tenant: str, fingerprint: str) -> str | None:
         """Take the grant for this fingerprint, once; the approval's id, or None when there is none to take."""
         request = self.of_fingerprint(tenant=tenant, fingerprint=fingerprint)
-        if request is None or request.kind != "effect":
+        if request is None or request.kind == "hold":
             return None
         taken = self._tx.execute(
             """UPDATE approvals SET state = 'claimed', changed_at = :now

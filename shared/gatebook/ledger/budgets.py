@@ -62,9 +62,7 @@ class Limits(Value):
 class Budgets:
     """A principal's counters of one day, inside one transaction."""
 
-    def __init__(
-        self, transaction: Transaction, *, tenant: str, principal: str, day: str, resets_at: str | None = None
-    ) -> None:
+    def __init__(self, transaction: Transaction, *, tenant: str, principal: str, day: str, resets_at: str) -> None:
         self._tx = transaction
         self._tenant = tenant
         self._principal = principal
@@ -156,10 +154,6 @@ class Budgets:
         self._add("tokens", after.tokens - (before.tokens if before else 0))
         self._add("usd", max(0.0, (after.usd or 0.0) - (before.usd or 0.0 if before else 0.0)))
         return True
-
-    def usage_of(self, run_id: str) -> Usage | None:
-        """Return what a run used so far: the most that one source counted, None when nobody did."""
-        return run_usage(self._tx, run_id)
 
     def _require_reports(self, run: Run) -> None:
         unknown = run.steps - UsageReports(self._tx).last_step(run.run_id)

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import cast
 
 import anyio
-from filesystem import require_disk
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
+
+from filesystem import require_disk
 
 PROGRAMS = Path(__file__).parent / "programs"
 POLICY = 'version = 1\ndefault = "allow"\n'

@@ -2,10 +2,10 @@
 
 import sys
 
-from items import Item
 from mcp.server.mcpserver import MCPServer
 
 from gatebook.transports.stdio import run_stdio
+from items import Item
 
 server = MCPServer("bare", log_level="ERROR")
 

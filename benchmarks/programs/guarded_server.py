@@ -5,8 +5,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from items import Commits, Item
-
 from gatebook.database.port import Transaction
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.effects import Effect
@@ -16,6 +14,7 @@ from gatebook.settings import Settings
 from gatebook.toolset import Toolset, build_server
 from gatebook.transports.stdio import run_stdio
 from gatebook_servers.runs.tools import tools as runs
+from items import Commits, Item
 
 tools = Toolset("items", instructions="Items.")
 
@@ -30,7 +29,7 @@ class Counting:
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         """Begin a transaction."""
-        connection = self.database._connection  # noqa: SLF001 - nobody else has to know
+        connection = self.database._connection
         before = connection.total_changes()
         with self.database.transaction(durable=durable) as transaction:
             yield transaction

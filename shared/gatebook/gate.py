@@ -22,8 +22,8 @@ from gatebook.errors import (
 )
 from gatebook.injection import Caller
 from gatebook.intents import Facts, Intent, digest, effect_key, fingerprint
-from gatebook.ledger.models import StepStatus
-from gatebook.ledger.runs import Runs
+from gatebook.ledger.models import Run, StepStatus
+from gatebook.ledger.runs import Runs, require_step
 from gatebook.runtime import Runtime
 from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import CallRecord
@@ -120,16 +120,16 @@ class Gate:
         tx: Transaction,
         record: CallRecord,
         *,
-        handle: str,
+        run: Run | None,
         status: StepStatus = "accepted",
         key: str = "",
         approval_id: str = "",
     ) -> int:
         """Number this call in its run; 0 outside a run and for tools that are no steps."""
-        if not handle or not self.spec.is_step:
+        if run is None or not self.spec.is_step:
             return 0
         return Runs(tx).accept(
-            handle,
+            run,
             server=self.spec.server,
             tool=self.spec.name,
             arguments_sha256=digest(self.spec.dump(self.arguments)),
@@ -173,7 +173,7 @@ class Gate:
         waiting = known is not None and known.state == "pending"
         if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
             raise self._asked(tx, intent, verdict, known if waiting else None, record=record, handle=handle)
-        number = 0 if granted else self.step(tx, record, handle=handle, key=self._key(intent))
+        number = 0 if granted else self.step(tx, record, run=self._run(tx, handle), key=self._key(intent))
         return self._claimed(self._insert(tx, intent, granted), step=number)
 
     def request(self, tx: Transaction, intent: Intent, facts: Facts) -> Approval:
@@ -272,12 +272,13 @@ class Gate:
         handle: str,
     ) -> GatebookError:
         if waiting is None:
-            if handle:
+            run = self._run(tx, handle)
+            if run:
                 # First: a call that is refused for its steps must not leave a request behind.
-                Runs(tx).require_step(handle)
+                require_step(run)
             waiting = self._ask(tx, intent, verdict)
             record.step = self.step(
-                tx, record, handle=handle, status="held", key=self._key(intent), approval_id=waiting.approval_id
+                tx, record, run=run, status="held", key=self._key(intent), approval_id=waiting.approval_id
             )
         record.outcome = "held"
         return ApprovalRequiredError(
@@ -327,6 +328,9 @@ class Gate:
 
     def _verdict(self, facts: Facts) -> Verdict:
         return self.runtime.policy().judge(name=self.spec.qualified, reach=self.spec.reach, facts=facts)
+
+    def _run(self, tx: Transaction, handle: str) -> Run | None:
+        return Runs(tx).active(handle) if handle and self.spec.is_step else None
 
     def _key(self, intent: Intent) -> str:
         return effect_key(intent, tenant=self.runtime.settings.tenant, mode=self.runtime.settings.mode)

@@ -29,7 +29,8 @@ from gatebook.gate import Claimed, Gate, Replay
 from gatebook.injection import Caller, Scope
 from gatebook.intents import Intent
 from gatebook.ledger.budgets import Budgets, Limits
-from gatebook.ledger.runs import Runs
+from gatebook.ledger.models import Run
+from gatebook.ledger.runs import Runs, require_active
 from gatebook.messages import Message, written_arguments
 from gatebook.performing import Performance, size_of, too_late
 from gatebook.reach import Reach
@@ -37,7 +38,7 @@ from gatebook.retry import counting_attempts
 from gatebook.runtime import Runtime
 from gatebook.switches import Switches
 from gatebook.telemetry import TOOL_USE_META, CallRecord
-from gatebook.toolspec import ToolSpec
+from gatebook.toolspec import ToolSpec, warned
 
 logger = logging.getLogger(__name__)
 RUN_HEADER = "x-run-id"
@@ -223,7 +224,7 @@ class Guard(Extension):
         record.output_size = size_of(result)
         if not message.recorded:
             await self._record(message, result)
-        return result
+        return warned(result, record.warning)
 
     async def _record(self, message: Message, result: CallToolResult) -> None:
         write = message.answered(result)
@@ -252,11 +253,11 @@ class Guard(Extension):
             facts = await call.spec.look(call.scope, call.arguments)
 
             def accept(tx: Transaction) -> int:
-                self._admit(tx, call)
-                self._require_left(tx, call)
+                run = self._admit(tx, call)
+                self._require_left(tx, call, run)
                 gate.hold(tx, facts)
                 gate.judge_stage(facts)
-                return gate.step(tx, call.record, handle=call.run_id)
+                return gate.step(tx, call.record, run=run)
 
             # A hold is a request to a person and must last; the count of a call need not.
             number = await self.runtime.transact(accept, keep_on_refusal=True, durable=bool(facts.passages))
@@ -266,10 +267,10 @@ class Guard(Extension):
         """Look the effect up. What was done, or begun and paid for, needs no running run and no budget."""
 
         def recall(tx: Transaction) -> Replay | EffectRow | None:
-            self._admit(tx, call)
+            run = self._admit(tx, call)
             recalled = gate.recall(tx, intent)
             if recalled is None:
-                self._require_left(tx, call)
+                self._require_left(tx, call, run)
             return recalled
 
         known = await self.runtime.transact(recall, keep_on_refusal=True, durable=False)
@@ -319,28 +320,36 @@ class Guard(Extension):
         if needs_run and not call.run_id and call.approval is None:
             raise RunNotActiveError("the operator demands a run.", next_step="Call start_run and pass its run_id.")
 
-    def _admit(self, tx: Transaction, call: Call) -> None:
-        """Count the call; refuse it when the suite is paused, the day's calls are used up or its handle is old."""
+    def _admit(self, tx: Transaction, call: Call) -> Run | None:
+        """Count the call; refuse it when the suite is paused, the day's calls are used up or its handle is old.
+
+        Returns:
+            The run whose step it would be.
+        """
         if call.spec.reach >= Reach.WRITE:
             Switches(tx).require_running()
         if call.approval is not None:
-            return
+            return None
         call.record.counted = True
-        self._count(tx, call.scope.caller.principal)
-        if call.run_id and call.spec.is_step:
-            Runs(tx).driven(call.run_id)
+        budgets = self._count(tx, call.scope.caller.principal)
+        run = Runs(tx).driven(call.run_id) if call.run_id and call.spec.is_step else None
+        call.record.warning = budgets.warning(Limits.of(self.runtime.settings, run)) or ""
+        return run
 
-    def _require_left(self, tx: Transaction, call: Call) -> None:
+    def _require_left(self, tx: Transaction, call: Call, run: Run | None) -> None:
         """Refuse new work when its run has ended or a budget of the day is used up."""
         if call.approval is not None or not call.spec.is_step or call.spec.graceful:
             return
-        run = Runs(tx).active(call.run_id) if call.run_id else None
+        if run:
+            require_active(run)
         # What a run uses is charged to who started it.
         principal = run.principal if run else call.scope.caller.principal
         self._budgets(tx, principal).require_left(Limits.of(self.runtime.settings, run))
 
-    def _count(self, tx: Transaction, principal: str) -> None:
-        self._budgets(tx, principal).count("calls", limit=self.runtime.settings.max_calls_per_day)
+    def _count(self, tx: Transaction, principal: str) -> Budgets:
+        budgets = self._budgets(tx, principal)
+        budgets.count("calls", limit=self.runtime.settings.max_calls_per_day)
+        return budgets
 
     def _budgets(self, tx: Transaction, principal: str) -> Budgets:
         return Budgets.of(tx, self.runtime.settings, principal=principal)

@@ -60,6 +60,8 @@ class CallRecord:
     """Whether the day's calls include it already."""
     retries: list[int] = field(default_factory=list[int])
     cost_usd: float | None = None
+    warning: str = ""
+    """Which limits are nearly used up."""
     outcome: str = ""
     error: str = ""
 

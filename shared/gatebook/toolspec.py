@@ -17,6 +17,8 @@ from gatebook.reach import Reach
 
 MAX_RESULT_CHARS = 40_000
 MODE_META = "dev.gatebook/mode"
+WARNING_META = "dev.gatebook/warning"
+"""Where a result says that a limit is nearly used up."""
 _CONTAINERS = ("object", "array")
 
 
@@ -135,6 +137,11 @@ class ToolSpec:
                 except (ValueError, RecursionError):
                     continue
         return decoded
+
+
+def warned(result: CallToolResult, warning: str) -> CallToolResult:
+    """Return the result with a warning of what is nearly used up; as it is where there is nothing to warn of."""
+    return result.model_copy(update={"meta": {**(result.meta or {}), WARNING_META: warning}}) if warning else result
 
 
 def brief(error: ValidationError, known: frozenset[str]) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -43,9 +43,20 @@ async def connected(installation: Installation) -> AsyncGenerator[tuple[Agent, i
 async def insisted(agent: Agent, tool: str, arguments: Json) -> Answer:
     """Issue a call anew for as long as the answer is to wait."""
     with anyio.fail_after(60):
-        while (answer := await agent.call(tool, arguments)).code in AGAIN:
+        while True:
+            answer = await agent.call(tool, arguments)
+            if answer.code not in AGAIN:
+                return answer
             await anyio.sleep(0.1)
-    return answer
+
+
+async def until(found: Callable[[], object]) -> None:
+    """Wait for something that another process does."""
+    with anyio.fail_after(30):
+        while True:
+            if found():
+                return
+            await anyio.sleep(0.01)
 
 
 def tag(effect: int, run_id: JsonValue = "") -> Json:
@@ -78,7 +89,7 @@ def test_without_the_recall_the_same_kills_duplicate(tmp_path: Path) -> None:
 async def test_a_run_of_200_steps_killed_at_150_goes_on_at_140_and_repeats_nothing(tmp_path: Path) -> None:
     with installed(tmp_path / "here", "sqlite", fenced=False) as installation:
         # Every effect is a change of a ticket: one step.
-        installation.plan(range(401))
+        installation.plan(range(402))
         async with connected(installation) as (agent, pid):
             run = await agent.ok("start_run", key="the night", max_steps=200)
             for step in range(1, 151):
@@ -140,16 +151,15 @@ async def test_an_owner_that_stood_still_beyond_its_lease_neither_acts_nor_recor
 
             async with anyio.create_task_group() as group:
                 group.start_soon(send)
-                with anyio.fail_after(30):
-                    while installation.failpoints.taken() is None:
-                        await anyio.sleep(0.01)
+                await until(installation.failpoints.taken)
                 try:
                     assert (await insisted(heir, "send_reply", reply)).content["outcome"] == found
                     recorded = rows(installation.home, THE_EFFECT)
                 finally:
                     os.kill(pid, signal.SIGCONT)
-            assert rows(installation.home, THE_EFFECT) == recorded
-            assert late[0].code == ("in_progress" if point == "after_claim" else "")
+                await until(lambda: late)
+                assert late[0].code == ("in_progress" if point == "after_claim" else "")
+                assert rows(installation.home, THE_EFFECT) == recorded
             assert (await owner.ok("send_reply", reply))["outcome"] == "replayed"
         assert installation.service.requests("POST") == 1
         assert installation.done() == [1, 0]
@@ -171,8 +181,7 @@ async def test_a_database_that_crashes_under_way_keeps_what_was_answered_and_rep
             async with anyio.create_task_group() as group:
                 for effect in range(5, 60, 2):
                     group.start_soon(change, effect)
-                while not installation.done()[5:].count(1):
-                    await anyio.sleep(0.01)
+                await until(lambda: installation.done()[5:].count(1))
                 assert installation.postgres is not None
                 await anyio.to_thread.run_sync(installation.postgres.crash)
             assert {answer.code for answer in answers} == {""}

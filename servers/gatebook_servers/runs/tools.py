@@ -3,7 +3,7 @@
 import json
 from typing import Annotated
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, TypeAdapter
 
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
@@ -48,6 +48,7 @@ MOST_SUMMARY_CHARS = 30_000
 SUMMARY_LISTED_CHARS = 200
 
 RunId = Annotated[str, Field(description="The run_id as start_run or resume_run returned it.", max_length=60)]
+STATE = TypeAdapter(dict[str, JsonValue])
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
@@ -100,8 +101,7 @@ async def checkpoint(
     state: Annotated[dict[str, JsonValue], Field(description="All that a new process needs to go on; <= 256 KiB.")],
 ) -> SavedCheckpoint:
     """Save the run's progress. The same seq with the same state is saved once; continue with seq + 1."""
-    # Sorted: the same state written in another order is the same state.
-    text = json.dumps(state, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = STATE.dump_json(state).decode()
 
     def save(tx: Transaction) -> SavedCheckpoint:
         run = Runs(tx).active(run_id)

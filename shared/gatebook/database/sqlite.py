@@ -258,5 +258,6 @@ def _translated() -> Generator[None]:
     except apsw.IOError as error:
         # A quota, a limit on the size of a file, or no room for the file that the processes share.
         raise StorageFullError(
-            "the disk does not take the write; nothing was written.", next_step="Look at the disk, then repeat the call."
+            "the disk does not take the write; nothing was written.",
+            next_step="Look at the disk, then repeat the call.",
         ) from error

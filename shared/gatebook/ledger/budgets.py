@@ -87,8 +87,7 @@ class Budgets:
         Raises:
             CeilingReachedError: If the day's ceiling was reached before this one.
         """
-        self._add(name, 1)
-        spent = self.spent(name)
+        spent = self._add(name, 1)
         if spent > limit:
             raise CeilingReachedError(
                 f"today's ceiling of {limit} {name} is reached.",
@@ -177,17 +176,21 @@ class Budgets:
         spent = {str(row["name"]): float(row["spent"] or 0) for row in rows}
         return {name: round(value, _MICRO) if name == "usd" else round(value) for name, value in spent.items()}
 
-    def _add(self, name: Counter, amount: float) -> None:
-        self._tx.execute(
+    def _add(self, name: Counter, amount: float) -> float:
+        """Add to a counter and return what it is then: the row is locked, so no other call sees the same."""
+        row = self._tx.one(
             """INSERT INTO counters (tenant, principal, day, name, spent)
                VALUES (:tenant, :principal, :day, :name, :amount)
-               ON CONFLICT (tenant, principal, day, name) DO UPDATE SET spent = counters.spent + excluded.spent""",
+               ON CONFLICT (tenant, principal, day, name) DO UPDATE SET spent = counters.spent + excluded.spent
+               RETURNING spent""",
             tenant=self._tenant,
             principal=self._principal,
             day=self._day,
             name=name,
             amount=amount,
         )
+        assert row is not None
+        return float(row["spent"] or 0)
 
 
 def run_usage(transaction: Transaction, run_id: str) -> Usage | None:

@@ -1,5 +1,7 @@
 """Checkpoints: a run's saved progress, idempotent by sequence number, pruned as they are written."""
 
+import json
+
 from gatebook.database.port import Transaction
 from gatebook.errors import IdempotencyConflictError, TooLargeError
 from gatebook.ledger.models import Checkpoint
@@ -26,16 +28,18 @@ class Checkpoints:
         """
         if len(state.encode()) > MAX_STATE_BYTES:
             raise TooLargeError("the state is larger than 256 KiB.", next_step="Keep references, not texts, in it.")
-        newest = self.newest(run_id)
-        if newest and seq <= newest.seq:
-            if seq == newest.seq and state == newest.state:
-                return False
-            raise IdempotencyConflictError(
-                f"checkpoint {newest.seq} is already there.",
-                next_step="Continue with the next sequence number.",
-                details={"newest": newest.seq},
+        last = self._last(run_id)
+        if last and seq <= last[0]:
+            self._require_same(run_id, seq=seq, newest=last[0], state=state)
+            return False
+        if len(last) >= KEPT:
+            self._tx.defer(
+                "DELETE FROM checkpoints WHERE run_id = :run_id AND seq <= :out AND seq % :every <> 0",
+                run_id=run_id,
+                out=last[KEPT - 1],
+                every=KEPT_EVERY,
             )
-        self._tx.execute(
+        self._tx.defer(
             """INSERT INTO checkpoints (run_id, seq, step, state, created_at)
                VALUES (:run_id, :seq, :step, :state, :now)""",
             run_id=run_id,
@@ -44,14 +48,26 @@ class Checkpoints:
             state=state,
             now=self._tx.now,
         )
-        self._tx.execute(
-            """DELETE FROM checkpoints WHERE run_id = :run_id AND seq % :every <> 0 AND seq NOT IN
-               (SELECT seq FROM checkpoints WHERE run_id = :run_id ORDER BY seq DESC LIMIT :kept)""",
+        return True
+
+    def _last(self, run_id: str) -> list[int]:
+        """Return the numbers of as many checkpoints as are kept, the newest first; not their states."""
+        rows = self._tx.all(
+            "SELECT seq FROM checkpoints WHERE run_id = :run_id ORDER BY seq DESC LIMIT :kept",
             run_id=run_id,
-            every=KEPT_EVERY,
             kept=KEPT,
         )
-        return True
+        return [int(row["seq"] or 0) for row in rows]
+
+    def _require_same(self, run_id: str, *, seq: int, newest: int, state: str) -> None:
+        known = self.newest(run_id) if seq == newest else None
+        # The same state written in another order is the same state.
+        if known is None or json.loads(known.state) != json.loads(state):
+            raise IdempotencyConflictError(
+                f"checkpoint {newest} is already there.",
+                next_step="Continue with the next sequence number.",
+                details={"newest": newest},
+            )
 
     def newest(self, run_id: str) -> Checkpoint | None:
         """Return the last checkpoint of a run."""

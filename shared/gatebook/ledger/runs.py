@@ -98,21 +98,8 @@ class Runs:
             RunNotActiveError: If it is finished or paused.
         """
         run = self.driven(handle)
-        if run.status != "running":
-            raise RunNotActiveError(
-                f"the run is {run.status}.", next_step="Call start_run with its key to continue a paused run."
-            )
+        require_active(run)
         return run
-
-    def require_step(self, handle: str) -> None:
-        """Refuse a call that may not use the grace when the run has no step left for it.
-
-        Raises:
-            StepBudgetExceededError: If it has none.
-        """
-        run = self.active(handle)
-        if run.steps >= run.step_limit:
-            raise _used_up(run)
 
     def resume(self, run: Run, *, max_steps: int) -> Run:
         """Raise the epoch, so that older handles are refused; a paused run gets steps anew, or keeps what it has."""
@@ -169,7 +156,7 @@ class Runs:
 
     def accept(
         self,
-        handle: str,
+        run: Run,
         *,
         server: str,
         tool: str,
@@ -181,12 +168,13 @@ class Runs:
         status: StepStatus = "accepted",
         graceful: bool = False,
     ) -> int:
-        """Number and record one call of a run; the number, 0 for a grace call.
+        """Number and record one call of a run as this transaction found it; the number, 0 for a grace call.
 
         Raises:
+            RunNotActiveError: If it is finished or paused.
             StepBudgetExceededError: If the run has no steps left, and no grace for this call.
         """
-        run = self.active(handle)
+        require_active(run)
         debited = self._tx.execute(
             "UPDATE runs SET steps = steps + 1, updated_at = :now WHERE run_id = :id AND steps < step_limit",
             id=run.run_id,
@@ -195,7 +183,7 @@ class Runs:
         if not debited:
             self._grace(run, graceful=graceful)
             return 0
-        self._tx.execute(
+        self._tx.defer(
             """INSERT INTO steps (run_id, number, server, tool, status, arguments_sha256, effect_key, approval_id,
                  tool_use_id, attempts, error, input_size, output_size, started_at, finished_at)
                VALUES (:id, :number, :server, :tool, :status, :sha, :effect_key, :approval_id,
@@ -218,7 +206,7 @@ class Runs:
         self, run_id: str, number: int, *, status: StepStatus, attempts: int, error: str, output_size: int
     ) -> None:
         """Record how a step ended."""
-        self._tx.execute(
+        self._tx.defer(
             """UPDATE steps SET status = :status, attempts = :attempts, error = :error, output_size = :size,
                  finished_at = :now WHERE run_id = :id AND number = :number""",
             status=status,
@@ -232,7 +220,7 @@ class Runs:
 
     def executed(self, approval_id: str) -> None:
         """Mark the step that asked for an approval as executed; the execution is no step of its own."""
-        self._tx.execute(
+        self._tx.defer(
             "UPDATE steps SET status = 'executed', finished_at = :now WHERE approval_id = :id AND status = 'held'",
             id=approval_id,
             now=self._tx.now,
@@ -240,7 +228,7 @@ class Runs:
 
     def settled(self, effect_key: str, *, status: StepStatus, error: str) -> None:
         """End the steps that began an effect and were interrupted; another call found out how it ended."""
-        self._tx.execute(
+        self._tx.defer(
             """UPDATE steps SET status = :status, error = :error, finished_at = :now
                WHERE effect_key = :key AND status = 'accepted'""",
             status=status,
@@ -286,6 +274,30 @@ class Runs:
     def _run(self, where: str, **parameters: Value) -> Run | None:
         row = self._tx.one(f"SELECT {_RUN} FROM runs WHERE {where}", **parameters)  # noqa: S608 - constants
         return Run.model_validate(dict(row)) if row else None
+
+
+def require_active(run: Run) -> None:
+    """Refuse a call of a run that has ended or pauses.
+
+    Raises:
+        RunNotActiveError: If it is finished or paused.
+    """
+    if run.status != "running":
+        raise RunNotActiveError(
+            f"the run is {run.status}.", next_step="Call start_run with its key to continue a paused run."
+        )
+
+
+def require_step(run: Run) -> None:
+    """Refuse a call that may not use the grace when the run has no step left for it.
+
+    Raises:
+        RunNotActiveError: If it is finished or paused.
+        StepBudgetExceededError: If it has none.
+    """
+    require_active(run)
+    if run.steps >= run.step_limit:
+        raise _used_up(run)
 
 
 def _used_up(run: Run) -> StepBudgetExceededError:

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -27,6 +26,13 @@ class Replica:
         found = _ADDRESS.search(self.log.read_text(encoding="utf-8"))
         return found[1] if found else ""
 
+    def end(self) -> None:
+        """Kill it, unless it is dead, and forget it."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
 
 class Replicas:
     """The replicas of one installation. `tend` has to be called all the time."""
@@ -42,7 +48,10 @@ class Replicas:
 
     def tend(self) -> None:
         """Start what is missing and list the first that listen."""
-        self._replicas = [replica for replica in self._replicas if replica.process.poll() is None]
+        for replica in self._replicas:
+            if replica.process.poll() is not None:
+                replica.end()
+        self._replicas = [replica for replica in self._replicas if replica.process.returncode is None]
         while len(self._replicas) <= IN_USE:
             self._replicas.append(self._started())
         listening = [{"url": one.url, "pid": one.process.pid} for one in self._replicas if one.url]
@@ -56,11 +65,7 @@ class Replicas:
     def end(self) -> None:
         """Kill them all."""
         for replica in self._replicas:
-            with suppress(ProcessLookupError):
-                replica.process.kill()
-            replica.process.wait()
-            assert replica.process.stdin is not None
-            replica.process.stdin.close()
+            replica.end()
 
     def _started(self) -> Replica:
         log = self._directory / f"replica-{next(self._numbers)}.log"

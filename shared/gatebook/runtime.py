@@ -8,8 +8,9 @@ from typing import TypeVar, cast
 
 from gatebook.approvals.policy import Policy
 from gatebook.clock import Clock, SystemClock
-from gatebook.database.port import Database, DatabaseThread, Transaction
+from gatebook.database.port import Database, Transaction
 from gatebook.database.sqlite import SqliteDatabase
+from gatebook.database.thread import DatabaseThread
 from gatebook.errors import ConfigurationError, GatebookError
 from gatebook.sensitive import SensitiveTerms
 from gatebook.settings import Settings

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -27,7 +26,8 @@ from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings
 from gatebook.toolset import build_server
 from gatebook_servers.catalogue import SERVERS, catalogue
-from programs.processes import environment, gatebook_json, rows
+from gatebook_servers.tickets.importing import import_tickets
+from programs.processes import environment, rows
 from suite import Agent, ticket
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are ended with POSIX's signals")
@@ -38,9 +38,12 @@ ENVELOPE = {
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
 }
+HTTP = ("serve", "tickets", "--transport", "http", "--port", "0")
 PATIENCE_S = 30.0
 ENDS_WITHIN_S = 8.0
 """How long a process may take to end whose work is not finished in time: the last resort, and a slow machine."""
+
+IDLE_ENDS_WITHIN_S = 2.0
 
 Json = dict[str, object]
 
@@ -131,17 +134,21 @@ def opened(home: Path) -> Generator[Runtime]:
         yield runtime
 
 
-def approved(home: Path, *tickets: str) -> list[str]:
-    """Ask for a reply to each ticket, and approve it as somebody at another machine; the requests' ids."""
-    home.mkdir(exist_ok=True)
-    file = home / "import.jsonl"
-    file.write_text("".join(json.dumps(ticket(one)) + "\n" for one in tickets), encoding="utf-8")
-    gatebook_json(home, "tickets", "import", str(file))
+def asked(home: Path, *tickets: str) -> list[str]:
+    """Ask for a reply to each ticket; the requests' ids."""
     with opened(home) as runtime:
-        ids = anyio.run(_asked, runtime, tickets)
+        file = home / "import.jsonl"
+        file.write_text("".join(json.dumps(ticket(one)) + "\n" for one in tickets), encoding="utf-8")
+        import_tickets(runtime.database, file, zone=runtime.settings.zone)
+        return anyio.run(_asked, runtime, tickets)
+
+
+def approved(home: Path, *tickets: str) -> None:
+    """Ask for a reply to each ticket, and approve it as somebody at another machine."""
+    ids = asked(home, *tickets)
+    with opened(home) as runtime:
         for approval_id in ids:
             decide(runtime, approval_id)
-    return ids
 
 
 async def _asked(runtime: Runtime, tickets: tuple[str, ...]) -> list[str]:
@@ -194,9 +201,9 @@ def end_leases(home: Path) -> None:
     "arguments",
     [
         pytest.param(("serve", "tickets"), id="stdio"),
-        pytest.param(("serve", "all"), id="stdio-all"),
-        pytest.param(("serve", "tickets", "--transport", "http", "--port", "0"), id="http"),
-        pytest.param(("serve", "all", "--transport", "sse", "--port", "0"), id="sse"),
+        pytest.param(("serve", "all"), id="stdio-all", marks=pytest.mark.slow),
+        pytest.param(HTTP, id="http"),
+        pytest.param(("serve", "all", "--transport", "sse", "--port", "0"), id="sse", marks=pytest.mark.slow),
         pytest.param(("worker",), id="worker"),
     ],
 )
@@ -206,8 +213,8 @@ def test_a_process_that_serves_tickets_executes_what_was_approved_elsewhere(
     home = tmp_path / "home"
     approved(home, "AB-1")
     with started(home, *arguments):
-        until(lambda: states(home) == ["used"])
-    assert (comments(home), jobs(home)) == (1, [("done", 1)])
+        until(lambda: jobs(home) == [("done", 1)])
+    assert (states(home), comments(home)) == (["used"], 1)
 
 
 def test_a_process_that_serves_no_tickets_leaves_them_alone_and_does_the_chores(tmp_path: Path) -> None:
@@ -221,9 +228,8 @@ def test_a_process_that_serves_no_tickets_leaves_them_alone_and_does_the_chores(
 
 def test_what_is_approved_while_an_agent_waits_reaches_it_at_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    approved(home)
+    [approval_id] = asked(home, "AB-1")
     with opened(home) as runtime, started(home, "serve", "approvals") as server:
-        [approval_id] = approved(home, "AB-1")[:0] or _pending(home, runtime)
         server.call("wait_for_approvals", 1, approval_ids=[approval_id], timeout_s=20)
         until(lambda: bool(rows(home, "SELECT 1 FROM counters WHERE name = 'calls'")))
         decide(runtime, approval_id)
@@ -237,9 +243,8 @@ def test_what_is_approved_while_an_agent_waits_reaches_it_at_once(tmp_path: Path
 def test_what_a_killed_replica_held_is_done_once_by_another_one(tmp_path: Path, gate: Gate, lease: str) -> None:
     home = tmp_path / "home"
     approved(home, "AB-1")
-    replica = ("serve", "tickets", "--transport", "http", "--port", "0")
     quick = {"GATEBOOK_LEASE_S": "2", "GATEBOOK_SETTLE_S": "1"}
-    with started(home, *replica, gate=gate, **quick) as one, started(home, *replica, gate=gate, **quick) as two:
+    with started(home, *HTTP, gate=gate, **quick) as one, started(home, *HTTP, gate=gate, **quick) as two:
         killed, held = gate.entered()
         assert jobs(home) == [("leased", 1)]
         gate.listener.settimeout(75)
@@ -249,26 +254,27 @@ def test_what_a_killed_replica_held_is_done_once_by_another_one(tmp_path: Path, 
             end_leases(home)
         heir = gate.let_through()
         assert {killed, heir} == {one.process.pid, two.process.pid}
-        until(lambda: states(home) == ["used"])
-    assert comments(home) == 1
-    assert jobs(home)[0][0] == "done"
+        until(lambda: jobs(home)[0][0] == "done")
+    assert (states(home), comments(home)) == (["used"], 1)
+
+
+def signalled(number: signal.Signals) -> Callable[[Server], None]:
+    return lambda server: server.process.send_signal(number)
 
 
 ENDS: dict[str, tuple[tuple[str, ...], Callable[[Server], None], int]] = {
     "stdio-eof": (("serve", "tickets"), Server.leave, 0),
-    "stdio-sigterm": (("serve", "tickets"), lambda server: server.process.send_signal(signal.SIGTERM), 143),
-    "stdio-sigint": (("serve", "tickets"), lambda server: server.process.send_signal(signal.SIGINT), 130),
-    "http-sigterm": (
-        ("serve", "tickets", "--transport", "http", "--port", "0"),
-        lambda server: server.process.send_signal(signal.SIGTERM),
-        143,
-    ),
-    "worker-sigterm": (("worker",), lambda server: server.process.send_signal(signal.SIGTERM), 143),
-    "worker-sigint": (("worker",), lambda server: server.process.send_signal(signal.SIGINT), 130),
+    "stdio-sigterm": (("serve", "tickets"), signalled(signal.SIGTERM), 143),
+    "stdio-sigint": (("serve", "tickets"), signalled(signal.SIGINT), 130),
+    "http-sigterm": (HTTP, signalled(signal.SIGTERM), 143),
+    "worker-sigterm": (("worker",), signalled(signal.SIGTERM), 143),
+    "worker-sigint": (("worker",), signalled(signal.SIGINT), 130),
 }
+"""What is started, how its end begins, and its exit code."""
+WAYS = [pytest.param(way, marks=pytest.mark.slow if "sigint" in way else ()) for way in ENDS]
 
 
-@pytest.mark.parametrize("way", ENDS)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_job_in_flight_is_finished_before_the_end_and_no_other_one_begun(
     tmp_path: Path, gate: Gate, way: str
 ) -> None:
@@ -286,7 +292,7 @@ def test_a_job_in_flight_is_finished_before_the_end_and_no_other_one_begun(
     assert comments(home) == 1
 
 
-@pytest.mark.parametrize("way", ["stdio-eof", "stdio-sigterm"])
+@pytest.mark.parametrize("way", ["stdio-eof", pytest.param("stdio-sigterm", marks=pytest.mark.slow)])
 def test_a_job_that_outlasts_the_drain_is_abandoned_whole_and_done_once_by_the_next_process(
     tmp_path: Path, gate: Gate, way: str
 ) -> None:
@@ -305,20 +311,14 @@ def test_a_job_that_outlasts_the_drain_is_abandoned_whole_and_done_once_by_the_n
     assert comments(home) == 1
 
 
-def test_an_idle_process_ends_at_once_although_it_has_a_background(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_an_idle_process_ends_at_once_although_it_has_a_background(tmp_path: Path, way: str) -> None:
+    arguments, end, code = ENDS[way]
     home = tmp_path / "home"
-    for arguments, end, code in ENDS.values():
-        with started(home, *arguments) as server:
-            until(lambda: (home / "gatebook.db").exists() and bool(rows(home, "SELECT 1 FROM sqlite_master")))
-            if "worker" not in arguments and "http" not in arguments:
-                server.call("list_tickets", 1)
-                server.answer()
-            else:
-                until(partial(_polled, home))
-            end(server)
-            assert server.process.wait(ENDS_WITHIN_S) == code
-        with closing(apsw.Connection(str(home / "gatebook.db"))) as connection:
-            connection.execute("DELETE FROM outbox")  # pyright: ignore[reportUnknownMemberType] - as above
+    with opened(home), started(home, *arguments) as server:
+        until(lambda: len(rows(home, "SELECT 1 FROM outbox WHERE attempts = 1 AND state = 'waiting'")) == 2)
+        end(server)
+        assert server.process.wait(IDLE_ENDS_WITHIN_S) == code
 
 
 def test_a_write_whose_call_is_cancelled_is_finished_and_its_repetition_replayed(tmp_path: Path, gate: Gate) -> None:
@@ -343,7 +343,7 @@ def test_a_write_whose_call_is_cancelled_is_finished_and_its_repetition_replayed
 def test_what_telemetry_has_gathered_is_sent_before_the_end(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with _collector() as (address, posted):
-        for end in (Server.leave, lambda server: server.process.send_signal(signal.SIGTERM)):
+        for end in (Server.leave, signalled(signal.SIGTERM)):
             posted.clear()
             with started(home, "serve", "tickets", OTEL_EXPORTER_OTLP_ENDPOINT=address) as server:
                 server.call("list_tickets", 1)
@@ -351,17 +351,6 @@ def test_what_telemetry_has_gathered_is_sent_before_the_end(tmp_path: Path) -> N
                 end(server)
                 server.process.wait(ENDS_WITHIN_S)
             assert set(posted) == {"/v1/traces", "/v1/metrics"}
-
-
-def _polled(home: Path) -> bool:
-    return bool(rows(home, "SELECT 1 FROM outbox WHERE kind = 'prune' AND attempts = 1 AND state = 'waiting'"))
-
-
-def _pending(home: Path, runtime: Runtime) -> list[str]:
-    file = home / "import.jsonl"
-    file.write_text(json.dumps(ticket("AB-1")) + "\n", encoding="utf-8")
-    gatebook_json(home, "tickets", "import", str(file))
-    return anyio.run(_asked, runtime, ("AB-1",))
 
 
 @contextmanager

@@ -165,6 +165,8 @@ async def test_attempts_older_than_thirty_seconds_are_forgotten() -> None:
     await outside.calls(8, fault=SURELY_NOT)
     outside.seconds += WINDOW_S
     await outside.calls(8, fault=SURELY_NOT)
+    outside.seconds += WINDOW_S
+    await outside.calls(FEWEST_ATTEMPTS, fault=None)
     assert outside.upstream.breaker.refuses_for() == 0
     outside = Outside()
     await outside.calls(1_000, fault=None)
@@ -240,18 +242,38 @@ async def test_a_probe_that_succeeds_closes_it_and_the_past_is_forgotten() -> No
     outside.seconds += 0.5
     assert await outside.calls(1, fault=None) == [1]
     breaker = outside.upstream.breaker
+    await outside.calls(FEWEST_ATTEMPTS, fault=None)
+    assert breaker.refuses_for() == 0
+    outside.seconds += WINDOW_S
     for _ in range(FEWEST_ATTEMPTS):
         assert breaker.refuses_for() == 0
         breaker.end(probe=breaker.admit(), failed=True)
     assert breaker.refuses_for() == OPEN_S
 
 
-async def test_a_probe_that_fails_is_not_repeated_and_opens_it_for_as_long_again() -> None:
+async def test_a_probe_that_is_answered_with_a_refusal_closes_it_too() -> None:
     outside = Outside()
     await outside.open()
-    await outside.calls(1, fault=SURELY_NOT)
     outside.seconds += OPEN_S
+    assert await outside.calls(2, fault=GONE) == [1, 1]
+    assert not outside.upstream.breaker.admit(), "no longer probing"
+
+
+async def test_a_probe_that_fails_is_not_repeated_and_opens_it_for_as_long_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outside = Outside()
+    await outside.open()
+    outside.seconds += OPEN_S
+    for _ in range(FIRSTS_PER_TOKEN):
+        outside.upstream.tokens.earn()
+    monkeypatch.setattr(anyio, "sleep", None)  # nothing waits for a retry that would be refused
     assert await outside.calls(2, fault=SURELY_NOT) == [1, 0]
+    outside.seconds += OPEN_S
+    breaker = outside.upstream.breaker
+    probe = breaker.admit()
+    outside.seconds += 3
+    breaker.end(probe=probe, failed=True)
     assert (await outside.refused()).retry_after_s == OPEN_S
 
 
@@ -282,7 +304,16 @@ async def test_a_probe_whose_caller_goes_away_leaves_its_place_to_the_next() -> 
     outside.seconds += OPEN_S
     with anyio.move_on_after(0):
         await with_retries(anyio.sleep_forever, operation=Operation.READ, upstream=outside.upstream)
-    assert await outside.calls(2, fault=None) == [1, 1]
+    assert await outside.calls(2, fault=SURELY_NOT) == [1, 0]
+
+
+async def test_failures_of_attempts_from_before_the_opening_do_not_prolong_it() -> None:
+    outside = Outside()
+    breaker = outside.upstream.breaker
+    for begun in [breaker.admit() for _ in range(2 * FEWEST_ATTEMPTS)]:
+        outside.seconds += 0.25
+        breaker.end(probe=begun, failed=True)
+    assert breaker.refuses_for() == OPEN_S - 0.25 * FEWEST_ATTEMPTS
 
 
 async def test_an_answer_to_a_question_from_before_the_opening_does_not_close_it() -> None:

@@ -4,19 +4,15 @@ SQL is written once with `:name` parameters. Times are seconds since the epoch, 
 text, and no logic depends on a sequence, so that the same statements run on SQLite and on Postgres.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import anyio
-import anyio.to_thread
+from typing import Protocol
 
 from gatebook.errors import InvalidArgumentsError
 
 Value = str | int | float | bytes | None
 Row = Mapping[str, Value]
-T = TypeVar("T")
 
 
 class Transaction(Protocol):
@@ -128,17 +124,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-class DatabaseThread:
-    """Runs store methods on a thread of the database's own.
-
-    The SDK's stdio transport lives on anyio's default limiter; sharing it would let slow disks freeze the connection.
-    """
-
-    def __init__(self, threads: int = 1) -> None:
-        self._limiter = anyio.CapacityLimiter(threads)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` on the thread and return what it returns; it is not interrupted by a cancellation."""
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)

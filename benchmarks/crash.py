@@ -34,8 +34,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
     parser.add_argument("--transport", choices=[*TRANSPORTS, "both"], default="both")
-    parser.add_argument("--unfenced", action="store_true", help="a service that applies a repeated request again")
-    parser.add_argument("--control", action="store_true", help="forget every effect at once, without a fence")
+    fence = parser.add_mutually_exclusive_group()
+    fence.add_argument("--fenced", action="store_true", help="a service that knows a marker again (default)")
+    fence.add_argument("--unfenced", action="store_true", help="a service that applies a repeated request again")
+    fence.add_argument("--control", action="store_true", help="no fence, and every effect is forgotten at once")
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--at-once", type=int, default=2, help="trials at a time")
     parser.add_argument("--keep", type=Path, help="directory for logs and databases, which stay; it must not exist")
@@ -62,7 +64,10 @@ def report(outcomes: Sequence[Outcome]) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Run the trials; 1 when an effect was lost or duplicated, or the control found no duplicate."""
+    """Run the trials; 1 when an effect was lost or duplicated, or when the control found no duplicate.
+
+    Without a fence, duplicates are what happened and no failure: look-up and settle time make them rare, nothing more.
+    """
     chosen = options()
     databases = DATABASES if chosen.database == "both" else [chosen.database]
     transports = TRANSPORTS if chosen.transport == "both" else [chosen.transport]
@@ -82,7 +87,7 @@ def main() -> int:
     sys.stdout.write(f"{what}, seed {chosen.seed}, {time.monotonic() - begun:.0f} s\n")
     if chosen.control:
         return int(not duplicated)
-    return int(bool(lost or duplicated))
+    return int(bool(lost or (fenced and duplicated)))
 
 
 def _figures(rows: Sequence[Row]) -> tuple[int, ...]:

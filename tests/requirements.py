@@ -107,6 +107,67 @@ PROMISES: dict[str, Promise] = {
             "servers/test_nightly.py::test_a_night_out_of_steps_pauses_and_goes_on_with_the_same_key",
         ),
     ),
+    "kills": Promise(
+        "Servers, agents and databases killed at any point lose no effect and repeat none.",
+        (
+            "crash/test_crash.py::test_kills_at_every_point_lose_nothing_and_repeat_nothing",
+            "crash/test_crash.py::test_without_the_recall_the_same_kills_duplicate",
+            "crash/test_crash.py::test_a_run_of_200_steps_killed_at_150_goes_on_at_140_and_repeats_nothing",
+            "crash/test_crash.py::test_of_two_agents_on_one_run_the_older_loses_it",
+            "crash/test_crash.py::test_an_owner_that_stood_still_beyond_its_lease_neither_acts_nor_records",
+            "crash/test_crash.py::test_a_database_that_crashes_under_way_keeps_what_was_answered_and_repeats_nothing",
+        ),
+    ),
+    "person-raises-limits": Promise(
+        "A person can raise a run's limits, and nobody else.",
+        (
+            "servers/test_limits.py::test_a_person_raises_the_limits_of_a_paused_run_and_it_goes_on",
+            "servers/test_limits.py::test_a_yes_that_no_longer_fits_raises_nothing_and_says_so",
+        ),
+    ),
+    "usage": Promise(
+        "Usage is never counted twice, unknown is not zero, and a day is the operator's local day.",
+        (
+            "servers/test_budgets.py::test_what_several_sources_counted_is_compared_and_not_added_up",
+            "servers/test_budgets.py::test_a_run_that_must_report_its_usage_waits_for_the_report",
+            "servers/test_budgets.py::test_a_day_ends_at_the_next_local_midnight",
+        ),
+    ),
+    "largest-checkpoint": Promise(
+        "The largest checkpoint comes back whole, with every later step and its result.",
+        ("servers/test_resuming.py::test_the_largest_checkpoint_comes_back_from_another_process_over_stdio",),
+    ),
+    "replay": Promise(
+        "A run is recorded so that nobody else can read it, and replays call by call with no effect at all.",
+        (
+            "servers/test_replay.py::test_everything_that_is_said_in_a_run_is_recorded",
+            "servers/test_replay.py::test_a_night_replays_call_by_call_with_no_effect_at_all",
+            "servers/test_replay.py::test_the_first_call_that_differs_is_named_and_nothing_is_answered_behind_it",
+            "servers/test_replay.py::test_the_commands_show_a_run_and_serve_it_again_over_stdio",
+        ),
+    ),
+    "backup": Promise(
+        "A copy is taken while servers run, and putting it back repeats nothing that was done since.",
+        (
+            "servers/test_backup.py::test_the_command_copies_while_a_server_runs_and_refuses_to_put_back_under_it",
+            "servers/test_backup.py::test_what_was_sent_after_the_copy_is_not_sent_again_when_it_is_put_back",
+            "servers/test_backup.py::test_without_the_look_up_a_restored_database_would_send_again",
+        ),
+    ),
+    "postgres": Promise(
+        "PostgreSQL takes the file's place, and what was known goes along.",
+        (
+            "contracts/test_moving.py::test_a_night_goes_along_and_is_not_repeated",
+            "contracts/test_moving.py::test_nothing_is_mixed_into_a_database_in_use",
+        ),
+    ),
+    "full-disk": Promise(
+        "A full disk is said to be full, costs no effect, and work goes on when there is room again.",
+        (
+            "shared/test_full_disk.py::test_a_full_disk_refuses_what_needs_room_and_the_same_call_works_once_there_is_some",
+            "shared/test_full_disk.py::test_a_real_server_lives_through_a_full_disk_and_repeats_nothing",
+        ),
+    ),
     "pause-and-dry-run": Promise(
         "A pause stops every write at once, and a dry run sends nothing and says so.",
         (

@@ -118,6 +118,33 @@ PROMISES: dict[str, Promise] = {
             "crash/test_crash.py::test_a_database_that_crashes_under_way_keeps_what_was_answered_and_repeats_nothing",
         ),
     ),
+    "background": Promise(
+        "What is approved is done by any server of its room that runs; a dead one's work is taken over once.",
+        (
+            "servers/test_background.py::test_a_process_that_serves_tickets_executes_what_was_approved_elsewhere",
+            "servers/test_background.py::test_a_process_that_serves_no_tickets_leaves_them_alone_and_does_the_chores",
+            "servers/test_background.py::test_what_a_killed_replica_held_is_done_once_by_another_one",
+            "shared/test_outbox.py::test_who_lost_its_lease_changes_nothing_any_more",
+            "shared/test_worker.py::test_what_a_dead_process_left_is_settled_though_no_agent_comes_back",
+        ),
+    ),
+    "clean-ends": Promise(
+        "Ending a process leaves nothing half done.",
+        (
+            "servers/test_background.py::test_a_job_in_flight_is_finished_before_the_end_and_no_other_one_begun",
+            "servers/test_background.py::test_a_job_that_outlasts_the_drain_is_abandoned_whole_and_done_once_by_the_next_process",
+            "servers/test_background.py::test_a_write_whose_call_is_cancelled_is_finished_and_its_repetition_replayed",
+            "servers/test_background.py::test_what_telemetry_has_gathered_is_sent_before_the_end",
+        ),
+    ),
+    "people-are-told": Promise(
+        "People are told, signed, without content, and not once for each of many.",
+        (
+            "shared/test_announcements.py::test_a_request_is_told_at_once_with_what_it_is_and_never_with_what_it_says",
+            "shared/test_announcements.py::test_a_flood_is_told_in_two_messages_and_no_request_twice",
+            "shared/test_announcements.py::test_half_of_the_time_later_there_is_one_reminder_and_at_its_end_the_news",
+        ),
+    ),
     "person-raises-limits": Promise(
         "A person can raise a run's limits, and nobody else.",
         (

@@ -43,7 +43,7 @@ class Replay:
 class Claimed:
     """The call is accepted: the effect that is its to perform, if any, and the number of its step, 0 for none.
 
-    `begun` is when the claim began, by the steady clock of this process.
+    `begun` is when its transaction was about to begin, by the steady clock of this process.
     """
 
     effect: Effect | None
@@ -219,7 +219,7 @@ class Gate:
             raise _in_progress(wait)
 
     def _claimed(self, effect: Effect, *, step: int = 0) -> Claimed:
-        return Claimed(effect, step, self.runtime.clock.steady().seconds)
+        return Claimed(effect, step)
 
     def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""

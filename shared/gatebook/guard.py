@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -173,7 +173,8 @@ class Guard(Extension):
         gate = self._gate(call)
         try:
             with counting_attempts(message.record.retries):
-                claimed = await self.runtime.transact(lambda tx: gate.take_over(tx, row))
+                claimed = await self._timed(lambda tx: gate.take_over(tx, row))
+                assert isinstance(claimed, Claimed)
                 await self._performance(call, claimed).find_out()
         finally:
             message.record.emit()
@@ -276,7 +277,7 @@ class Guard(Extension):
         known = await self.runtime.transact(recall, keep_on_refusal=True, durable=False)
         if not isinstance(known, EffectRow):
             return known
-        return await self.runtime.transact(lambda tx: gate.take_over(tx, known))
+        return await self._timed(lambda tx: gate.take_over(tx, known))
 
     async def _claimed(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed:
         facts = await call.spec.look(call.scope, call.arguments)
@@ -285,7 +286,16 @@ class Guard(Extension):
             gate.hold(tx, facts)
             return gate.claim(tx, intent, facts, record=call.record, handle=call.run_id, approval=call.approval)
 
-        return await self.runtime.transact(judge_and_claim, keep_on_refusal=True)
+        return await self._timed(judge_and_claim)
+
+    async def _timed(self, claim: Callable[[Transaction], Replay | Claimed]) -> Replay | Claimed:
+        """Run a transaction that may claim, and note when that was.
+
+        Read before it begins: a process that stands still amid it must not think that its lease began only afterwards.
+        """
+        begun = self.runtime.clock.steady().seconds
+        claimed = await self.runtime.transact(claim, keep_on_refusal=True)
+        return replace(claimed, begun=begun) if isinstance(claimed, Claimed) else claimed
 
     def _performance(self, call: Call, claimed: Claimed) -> Performance:
         call.record.step = claimed.step

@@ -29,11 +29,11 @@ THE_EFFECT = "SELECT state, outcome, result, owner, fence FROM effects"
 
 
 @asynccontextmanager
-async def connected(installation: Installation) -> AsyncGenerator[tuple[Agent, int]]:
+async def connected(installation: Installation, **settings: str) -> AsyncGenerator[tuple[Agent, int]]:
     """Start a server over stdio; a client of it, and its process."""
     pid_file = installation.home / "server.pid"
     pid_file.unlink(missing_ok=True)
-    environment = {**installation.environment, "GATEBOOK_TEST_PID_FILE": str(pid_file)}
+    environment = {**installation.environment, **settings, "GATEBOOK_TEST_PID_FILE": str(pid_file)}
     parameters = StdioServerParameters(command=SERVE[0], args=list(SERVE[1:]), env=environment)
     with (installation.home / "server.log").open("a", encoding="utf-8") as log:
         async with Client(stdio_client(parameters, errlog=log)) as client:
@@ -151,7 +151,7 @@ async def test_an_owner_that_stood_still_beyond_its_lease_neither_acts_nor_recor
 
             async with anyio.create_task_group() as group:
                 group.start_soon(send)
-                await until(installation.failpoints.taken)
+                await until(installation.failpoints.stopped)
                 try:
                     assert (await insisted(heir, "send_reply", reply)).content["outcome"] == found
                     recorded = rows(installation.home, THE_EFFECT)
@@ -162,6 +162,36 @@ async def test_an_owner_that_stood_still_beyond_its_lease_neither_acts_nor_recor
                 assert rows(installation.home, THE_EFFECT) == recorded
             assert (await owner.ok("send_reply", reply))["outcome"] == "replayed"
         assert installation.service.requests("POST") == 1
+        assert installation.done() == [1, 0]
+
+
+async def test_an_owner_that_stood_still_amid_its_claim_has_no_more_time_than_the_claim_says(tmp_path: Path) -> None:
+    with installed(tmp_path / "here", "sqlite", fenced=False) as installation:
+        installation.plan(range(2))
+        # Longer than it takes the other one to act: the owner must not have another lease's time after that.
+        lease = {"GATEBOOK_LEASE_S": "4"}
+        async with connected(installation, **lease) as (owner, pid), connected(installation, **lease) as (heir, _):
+            draft = await owner.ok("draft_reply", ref="remote:T-0", body="Reply to 0")
+            reply: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
+            installation.failpoints.arm(Failpoint(point="mid_claim", stops=True))
+            late: list[Answer] = []
+
+            async def send() -> None:
+                late.append(await owner.call("send_reply", reply))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(send)
+                await until(installation.failpoints.stopped)
+                # It holds the database: nothing tells when lease and settle time are over.
+                await anyio.sleep(4.5)
+                installation.failpoints.arm(Failpoint(point="after_claim", stops=True))
+                os.kill(pid, signal.SIGCONT)
+                try:
+                    await until(installation.failpoints.stopped)
+                    assert (await insisted(heir, "send_reply", reply)).content["outcome"] == "executed"
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+            assert late[0].code == "in_progress"
         assert installation.done() == [1, 0]
 
 

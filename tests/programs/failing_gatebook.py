@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -17,7 +19,7 @@ from mcp.types import CallToolResult
 
 from fakes.remote_desk import RemoteDesk
 from gatebook.database.port import Transaction
-from gatebook.effects import Effect, Effects, EffectState
+from gatebook.effects import Effects
 from gatebook.gate import Gate
 from gatebook.intents import Intent
 from gatebook.ledger.checkpoints import Checkpoints
@@ -27,6 +29,9 @@ from gatebook_servers.cli import main
 from gatebook_servers.tickets.ports import DESKS
 from programs.failpoints import DIRECTORY, RECALL, Failpoints, Point
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def open_remote_desk(_: Runtime) -> RemoteDesk:
     fenced = os.environ.get("GATEBOOK_TEST_DESK_FENCED") == "1"
@@ -35,12 +40,12 @@ def open_remote_desk(_: Runtime) -> RemoteDesk:
 
 def fail_at(failpoints: Failpoints) -> None:
     """Look for a failpoint wherever a crash could matter."""
-    effect, act, finish, save = Performance.effect, Performance._act, Effects.finish, Checkpoints.save
+    effect, act = Performance.effect, Performance._act
 
     async def passed(performance: Performance, point: Point) -> None:
         if failpoints.passed(point):
             # On the database's thread: amid a transaction it would keep everybody else out, and nobody could take over.
-            await performance.scope.runtime.blocking(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+            await performance.scope.runtime.blocking(stand_still)
 
     async def claimed(self: Performance) -> CallToolResult:
         await passed(self, "after_claim")
@@ -51,20 +56,27 @@ def fail_at(failpoints: Failpoints) -> None:
         await passed(self, "after_effect")
         return done
 
-    def finished(self: Effects, effect: Effect, *, state: EffectState, result: str, outcome: str) -> bool:
-        recorded = finish(self, effect, state=state, result=result, outcome=outcome)
-        failpoints.passed("before_complete")
-        return recorded
+    def behind(method: Callable[P, R], point: Point) -> Callable[P, R]:
+        def passing(*arguments: P.args, **named: P.kwargs) -> R:
+            result = method(*arguments, **named)
+            if failpoints.passed(point):
+                stand_still()
+            return result
 
-    def saved(self: Checkpoints, run_id: str, *, seq: int, step: int, state: str) -> bool:
-        new = save(self, run_id, seq=seq, step=step, state=state)
-        failpoints.passed("mid_checkpoint")
-        return new
+        return passing
 
     Performance.effect = claimed
     Performance._act = acted
-    Effects.finish = finished
-    Checkpoints.save = saved
+    # These are inside a transaction that has not been committed.
+    Effects.claim = behind(Effects.claim, "mid_claim")
+    Effects.finish = behind(Effects.finish, "before_complete")
+    Checkpoints.save = behind(Checkpoints.save, "mid_checkpoint")
+
+
+def stand_still() -> None:
+    """Stop until somebody lets this process go on."""
+    # To this thread: sent to the process it may reach another one first, and this one goes on for a moment.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def forget_every_effect() -> None:

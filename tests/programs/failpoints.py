@@ -15,12 +15,14 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
 
+from programs.processes import stands_still
+
 DIRECTORY = "GATEBOOK_TEST_FAILPOINTS"
 """The environment variable that names the directory."""
 RECALL = "GATEBOOK_TEST_RECALL"
 """The environment variable that, set to `off`, lets the suite forget every effect: the control of the crash proof."""
 
-Point = Literal["after_claim", "after_effect", "before_complete", "mid_checkpoint"]
+Point = Literal["mid_claim", "after_claim", "after_effect", "before_complete", "mid_checkpoint"]
 
 
 class Failpoint(BaseModel):
@@ -57,6 +59,11 @@ class Failpoints:
             return int(self._taken.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+
+    def stopped(self) -> int | None:
+        """Return the process that stands still at the failpoint armed last, None as long as none does."""
+        pid = self.taken()
+        return pid if pid is not None and stands_still(pid) else None
 
     def passed(self, point: Point) -> bool:
         """End this process if it is its turn; True if it has to stand still instead."""

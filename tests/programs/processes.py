@@ -69,15 +69,23 @@ def _descendants(root: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                # The command's name may hold spaces and parentheses; the fields behind it do not.
-                fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
+                children.setdefault(int(_stat(entry)[1]), []).append(int(entry.name))
     found: list[int] = []
     queue = [root]
     while queue:
         found += (below := children.get(queue.pop(), []))
         queue += below
     return found
+
+
+def stands_still(pid: int) -> bool:
+    """Whether a process was stopped and not let go on since."""
+    return _stat(Path("/proc") / str(pid))[0] == "T"
+
+
+def _stat(process: Path) -> list[str]:
+    # The command's name may hold spaces and parentheses; the fields behind it do not.
+    return (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
 
 
 def rows(home: Path, sql: str, *parameters: str) -> list[tuple[Cell, ...]]:

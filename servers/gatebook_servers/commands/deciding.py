@@ -20,6 +20,7 @@ from gatebook_servers.commands.context import Commands, opened, person, worker_o
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
 CHANNEL = "command line"
+LOOK_S = 0.1
 SHORT = 100
 """Characters of a value that is shown beside its name; longer ones get a section of their own."""
 NOT_EXECUTED = 3
@@ -175,13 +176,16 @@ def _tell_raised(request: Approval) -> int:
 
 
 async def _execute(runtime: Runtime, request: Approval) -> int:
+    def look(tx: Transaction) -> tuple[Job | None, Approval]:
+        job = Outbox(tx).of_subject("execute_approved", request.approval_id)
+        return job, Approvals(tx).get(request.approval_id)
+
     await worker_of(runtime).run_one(subject=request.approval_id)
-    job, after = await runtime.transact(
-        lambda tx: (
-            Outbox(tx).of_subject("execute_approved", request.approval_id),
-            Approvals(tx).get(request.approval_id),
-        )
-    )
+    job, after = await runtime.transact(look)
+    with anyio.move_on_after(runtime.settings.call_s):
+        while job is not None and job.state == "leased":  # a server was faster
+            await anyio.sleep(LOOK_S)
+            job, after = await runtime.transact(look)
     if after.state == "used":
         say(f"approved and done: {request.tool} on {request.target}")
         return 0
@@ -192,7 +196,7 @@ async def _execute(runtime: Runtime, request: Approval) -> int:
 def _pending_text(job: Job | None, after: Approval) -> str:
     if after.state in ("approved", "claimed") and job is not None and job.state != "failed":
         why = f" ({job.error})" if job.error else ""
-        return f"approved, not done yet{why}: `gatebook worker` does it"
+        return f"approved, not done yet{why}: a running `gatebook serve tickets` or `gatebook worker` does it"
     return f"approved, but it could not be done: {after.state} {after.state_reason}; see `gatebook attention`"
 
 

@@ -133,11 +133,13 @@ class Killing:
         stuck = set[int]()
         while not stuck:
             self._arm(self._dice.choice(["after_claim", "after_effect"]), stops=True)
-            stopped = self._until(self._installation.failpoints.taken)
+            stopped = self._until(self._installation.failpoints.stopped)
             # None where it only finished what the agent had given up before.
             stuck = self._agent.at(stopped)
-            self._until(lambda stuck=stuck: not stuck & self._agent.unanswered())
-            os.kill(stopped, signal.SIGCONT)
+            try:
+                self._until(lambda stuck=stuck: not stuck & self._agent.unanswered())
+            finally:
+                os.kill(stopped, signal.SIGCONT)
         return len(stuck)
 
     def _kill_agent(self) -> int:

@@ -39,7 +39,7 @@ def options() -> argparse.Namespace:
     fence.add_argument("--unfenced", action="store_true", help="a service that applies a repeated request again")
     fence.add_argument("--control", action="store_true", help="no fence, and every effect is forgotten at once")
     parser.add_argument("--seed", type=int, default=20261122)
-    parser.add_argument("--at-once", type=int, default=2, help="trials at a time")
+    parser.add_argument("--at-once", type=int, default=3, help="trials at a time")
     parser.add_argument("--keep", type=Path, help="directory for logs and databases, which stay; it must not exist")
     return parser.parse_args()
 
@@ -60,6 +60,7 @@ def report(outcomes: Sequence[Outcome]) -> tuple[int, int]:
     ):
         total = sum((Counter(one) for one in counts), Counter[str]())
         write(f"{title}: {', '.join(f'{number} {name}' for name, number in total.most_common())}\n")
+    write(f"not known to be done at the end: {sum(outcome.unsettled for outcome in outcomes)}\n")
     return sum(row.lost for row in rows), sum(row.duplicated for row in rows)
 
 

@@ -115,6 +115,7 @@ PROMISES: dict[str, Promise] = {
             "crash/test_crash.py::test_a_run_of_200_steps_killed_at_150_goes_on_at_140_and_repeats_nothing",
             "crash/test_crash.py::test_of_two_agents_on_one_run_the_older_loses_it",
             "crash/test_crash.py::test_an_owner_that_stood_still_beyond_its_lease_neither_acts_nor_records",
+            "crash/test_crash.py::test_an_owner_that_stood_still_amid_its_claim_has_no_more_time_than_the_claim_says",
             "crash/test_crash.py::test_a_database_that_crashes_under_way_keeps_what_was_answered_and_repeats_nothing",
         ),
     ),

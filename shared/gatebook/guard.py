@@ -13,6 +13,7 @@ from mcp.server.mcpserver import Extension
 from mcp.types import CallToolRequestParams, CallToolResult
 from starlette.requests import Request
 
+from gatebook.admission import Admission
 from gatebook.approvals.models import Approval
 from gatebook.database.port import Transaction
 from gatebook.effects import EffectRow
@@ -21,16 +22,13 @@ from gatebook.errors import (
     GatebookError,
     InvalidArgumentsError,
     NotFoundError,
-    RunNotActiveError,
     StorageFullError,
     StoreBusyError,
 )
 from gatebook.gate import Claimed, Gate, Replay
 from gatebook.injection import Caller, Scope
 from gatebook.intents import Intent
-from gatebook.ledger.budgets import Budgets, Limits
 from gatebook.ledger.models import Run
-from gatebook.ledger.runs import Runs, require_active
 from gatebook.messages import Message, written_arguments
 from gatebook.performing import Performance, size_of, too_late
 from gatebook.reach import Reach
@@ -87,6 +85,7 @@ class Guard(Extension):
         self.runtime = runtime
         self.specs = specs
         self.catalogue = specs if catalogue is None else catalogue
+        self.admission = Admission(runtime.settings)
 
     async def intercept_tool_call(
         self,
@@ -113,15 +112,9 @@ class Guard(Extension):
         finally:
             record.emit()
 
-    def within_ceiling(self, spec: ToolSpec) -> bool:
-        """Whether the operator lets this tool be used at all."""
-        settings = self.runtime.settings
-        default = Reach.SEND if settings.desk == "local" else Reach.STAGE
-        return spec.reach <= (settings.ceiling or default)
-
     async def perform(self, call: Call) -> CallToolResult:
         """Run an identified, validated call: reach, recall, judge, claim, act, complete."""
-        self._require_reach(call)
+        self.admission.require_reach(call.spec, run_id=call.run_id, approved=call.approval is not None)
         if call.spec.reach < Reach.WRITE:
             return await self._plain(call)
         with self._in_time(call):
@@ -192,7 +185,7 @@ class Guard(Extension):
             raise NotFoundError(
                 "no tool with this name needs an approval.", next_step="Ask only for tools that write or send."
             )
-        self._require_ceiling(spec)
+        self.admission.require_ceiling(spec)
         scope = Scope(self.runtime, caller, self)
         validated = spec.validate(arguments)
         intent = await spec.resolve(scope, validated)
@@ -255,7 +248,7 @@ class Guard(Extension):
 
             def accept(tx: Transaction) -> int:
                 run = self._admit(tx, call)
-                self._require_left(tx, call, run)
+                self.admission.require_left(tx, call.spec, call.scope.caller, run)
                 gate.hold(tx, facts)
                 gate.judge_stage(facts)
                 return gate.step(tx, call.record, run=run)
@@ -270,8 +263,8 @@ class Guard(Extension):
         def recall(tx: Transaction) -> Replay | EffectRow | None:
             run = self._admit(tx, call)
             recalled = gate.recall(tx, intent)
-            if recalled is None:
-                self._require_left(tx, call, run)
+            if recalled is None and call.approval is None:
+                self.admission.require_left(tx, call.spec, call.scope.caller, run)
             return recalled
 
         known = await self.runtime.transact(recall, keep_on_refusal=True, durable=False)
@@ -297,6 +290,16 @@ class Guard(Extension):
         claimed = await self.runtime.transact(claim, keep_on_refusal=True)
         return replace(claimed, begun=begun) if isinstance(claimed, Claimed) else claimed
 
+    def _admit(self, tx: Transaction, call: Call) -> Run | None:
+        """Let the call in and count it; the run whose step it would be. What a person approved was paid for before."""
+        if call.spec.reach >= Reach.WRITE:
+            Switches(tx).require_running()
+        if call.approval is not None:
+            return None
+        call.record.counted = True
+        run, call.record.warning = self.admission.admit(tx, call.spec, call.scope.caller)
+        return run
+
     def _performance(self, call: Call, claimed: Claimed) -> Performance:
         call.record.step = claimed.step
         scope = replace(call.scope, effect=claimed.effect)
@@ -320,50 +323,6 @@ class Guard(Extension):
     def _gate(self, call: Call) -> Gate:
         return Gate(self.runtime, call.spec, call.scope.caller, call.arguments)
 
-    def _require_ceiling(self, spec: ToolSpec) -> None:
-        if not self.within_ceiling(spec):
-            raise ForbiddenError("the operator's ceiling is below this tool.", next_step="Do without it.")
-
-    def _require_reach(self, call: Call) -> None:
-        self._require_ceiling(call.spec)
-        needs_run = self.runtime.settings.require_run and call.spec.is_step and call.spec.reach >= Reach.STAGE
-        if needs_run and not call.run_id and call.approval is None:
-            raise RunNotActiveError("the operator demands a run.", next_step="Call start_run and pass its run_id.")
-
-    def _admit(self, tx: Transaction, call: Call) -> Run | None:
-        """Count the call; refuse it when the suite is paused, the day's calls are used up or its handle is old.
-
-        Returns:
-            The run whose step it would be.
-        """
-        if call.spec.reach >= Reach.WRITE:
-            Switches(tx).require_running()
-        if call.approval is not None:
-            return None
-        call.record.counted = True
-        budgets = self._count(tx, call.scope.caller.principal)
-        run = Runs(tx).driven(call.run_id) if call.run_id and call.spec.is_step else None
-        call.record.warning = budgets.warning(Limits.of(self.runtime.settings, run)) or ""
-        return run
-
-    def _require_left(self, tx: Transaction, call: Call, run: Run | None) -> None:
-        """Refuse new work when its run has ended or a budget of the day is used up."""
-        if call.approval is not None or not call.spec.is_step or call.spec.graceful:
-            return
-        if run:
-            require_active(run)
-        # What a run uses is charged to who started it.
-        principal = run.principal if run else call.scope.caller.principal
-        self._budgets(tx, principal).require_left(Limits.of(self.runtime.settings, run))
-
-    def _count(self, tx: Transaction, principal: str) -> Budgets:
-        budgets = self._budgets(tx, principal)
-        budgets.count("calls", limit=self.runtime.settings.max_calls_per_day)
-        return budgets
-
-    def _budgets(self, tx: Transaction, principal: str) -> Budgets:
-        return Budgets.of(tx, self.runtime.settings, principal=principal)
-
     async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
         result, record = error.as_result(), message.record
@@ -375,7 +334,7 @@ class Guard(Extension):
             if write:
                 write(tx)
             if not record.counted:
-                self._count(tx, principal)
+                self.admission.count(tx, principal)
 
         try:
             await self.runtime.transact(count_and_record, keep_on_refusal=True, durable=False)

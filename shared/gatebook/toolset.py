@@ -158,7 +158,7 @@ def build_server(
     """
     specs = merged(toolsets)
     guard = Guard(runtime, specs, catalogue=catalogue)
-    offered = [spec for spec in specs.values() if guard.within_ceiling(spec)]
+    offered = [spec for spec in specs.values() if guard.admission.within_ceiling(spec)]
     return answered_by(guard, toolsets, offered=offered, state=runtime, name=name)
 
 

@@ -73,6 +73,7 @@ def test_kills_at_every_point_lose_nothing_and_repeat_nothing(tmp_path: Path) ->
     assert sum(row.kills for row in found) == KILLS
     assert {(row.database, row.transport) for row in found} == {(d, t) for d in DATABASES for t in TRANSPORTS}
     for outcome in outcomes:
+        assert outcome.unsettled == 0
         assert set(outcome.answers) <= {"executed", "reconciled", "replayed"}
         assert set(outcome.delays) <= AGAIN
 
@@ -80,7 +81,7 @@ def test_kills_at_every_point_lose_nothing_and_repeat_nothing(tmp_path: Path) ->
 @pytest.mark.timeout(300)
 def test_without_the_recall_the_same_kills_duplicate(tmp_path: Path) -> None:
     """The control: the same agent, kills and counting, with effects forgotten at once."""
-    trial = Trial("sqlite", "stdio", {"after_effect": 2, "before_complete": 2})
+    trial = Trial("sqlite", "stdio", {"after_effect": 3, "before_complete": 3})
     outcome = trial.run(tmp_path / "trial", fenced=False, seed=SEED, recall=False)
     assert sum(row.duplicated for row in outcome.rows) > 0
     assert sum(row.lost for row in outcome.rows) == 0

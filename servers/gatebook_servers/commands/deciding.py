@@ -11,6 +11,7 @@ from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import moment
 from gatebook.deciding import approve, limit_changes
+from gatebook.database.port import Transaction
 from gatebook.effects import Effects
 from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -10,6 +10,8 @@ from typing import Literal, cast
 from pydantic import JsonValue
 
 from fakes.remote_desk import RemoteService, running_service
+from gatebook.runtime import open_runtime
+from gatebook.settings import Settings
 from programs.failpoints import DIRECTORY, RECALL, Failpoints
 from programs.postgres import Postgres, running_postgres, schema
 from programs.processes import environment
@@ -65,6 +67,15 @@ class Installation:
         applied = cast("Mapping[str, int]", state["applied"])
         assert sum(applied.values()) == sum(found), "the desk applied something that is on no planned ticket"
         return found
+
+    def unsettled(self) -> int:
+        """Return how many effects the suite does not know the end of."""
+        url = self.environment["GATEBOOK_DATABASE_URL"]
+        settings = Settings.model_validate({"home": self.home, "database_url": url})
+        with closing(open_runtime(settings)) as runtime, runtime.database.transaction() as tx:
+            row = tx.one("SELECT COUNT(*) AS n FROM effects WHERE state <> 'done'")
+        assert row is not None
+        return int(row["n"] or 0)
 
 
 @contextmanager

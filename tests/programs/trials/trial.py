@@ -44,9 +44,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial: a row for each kind, how the effects ended, and what made the agent try again."""
+    """What came of a trial: a row for each kind, how the effects ended, and what made the agent try again.
+
+    `unsettled` is how many effects the suite's own record does not have as done.
+    """
 
     rows: Sequence[Row]
+    unsettled: int
     answers: Mapping[str, int]
     delays: Mapping[str, int]
 
@@ -72,7 +76,8 @@ class Trial:
             with closing(Killing(installation, self.transport, random.Random(seed))) as killing:
                 phases = [killing.phase(kind, kills) for kind, kills in self.kills.items()]
                 killing.finish()
-            return Outcome(self._rows(phases, installation.done()[: killing.begun]), killing.answers, killing.delays)
+            rows = self._rows(phases, installation.done()[: killing.begun])
+            return Outcome(rows, installation.unsettled(), killing.answers, killing.delays)
 
     def _rows(self, phases: Sequence[Phase], done: Sequence[int]) -> list[Row]:
         """Give a lost effect to the phase in which it was begun, a duplicate to the one in which it appeared."""

@@ -68,8 +68,15 @@ def ours(runtime: Runtime, size: int) -> Save:
     """Return what saves a checkpoint in Gatebook's store, as the tool does."""
     state = state_of(size)
     with runtime.database.transaction() as tx:
-        limits = {"max_steps": 10, "max_tokens": None, "max_usd": None}
-        run = Runs(tx).create(tenant="default", principal="agent:a", key=f"size-{size}", goal="", **limits)
+        run = Runs(tx).create(
+            tenant="default",
+            principal="agent:a",
+            key=f"size-{size}",
+            goal="",
+            max_steps=10,
+            max_tokens=None,
+            max_usd=None,
+        )
 
     async def save(number: int) -> object:
         text = STATE.dump_json({**state, "number": number}).decode()

@@ -8,6 +8,9 @@ service, applied or not; the effect done and not recorded; its record not commit
 random moments, on servers, on the agent, and on PostgreSQL (an immediate stop); `stop` holds a server still (SIGSTOP)
 until another one took over what it had begun, and lets it go on. What got no answer is issued again as a new call.
 
+With `--unfenced` the service applies whatever it is sent. Look-up and settle time make duplicates rare then and not
+impossible: what stands still amid the sending of a request, and for longer than lease and settle time, sends it late.
+
 `--control` runs the same code with the recall of effects switched off, against a service without a fence, and has to
 find duplicates: otherwise the counting would be blind.
 """
@@ -25,6 +28,7 @@ from programs.trials.installation import DATABASES
 from programs.trials.killing import TRANSPORTS
 from programs.trials.trial import Outcome, Row, deal, run_all
 
+TITLES = ("database", "transport", "killed", "kills", "in flight", "effects", "lost", "duplicated")
 COLUMNS = "{:<9} {:<9} {:<15} {:>5} {:>9} {:>8} {:>5} {:>10}\n"
 
 
@@ -47,7 +51,7 @@ def options() -> argparse.Namespace:
 def report(outcomes: Sequence[Outcome]) -> tuple[int, int]:
     """Print what came of it; how many effects were lost and how many duplicated."""
     write = sys.stdout.write
-    write(COLUMNS.format("database", "transport", "killed", "kills", "in flight", "effects", "lost", "duplicated"))
+    write(COLUMNS.format(*TITLES))
     rows = [row for outcome in outcomes for row in outcome.rows]
     for row in rows:
         write(COLUMNS.format(row.database, row.transport, row.kind, *_figures([row])))

@@ -119,6 +119,14 @@ PROMISES: dict[str, Promise] = {
             "crash/test_crash.py::test_a_database_that_crashes_under_way_keeps_what_was_answered_and_repeats_nothing",
         ),
     ),
+    "races": Promise(
+        "Processes that race for the same effect or the last of a budget do it once, and never overrun it.",
+        (
+            "crash/test_races.py::test_three_processes_racing_the_same_effects_do_each_once",
+            "crash/test_races.py::test_three_processes_racing_for_calls_never_overrun_the_day",
+            "crash/test_races.py::test_three_processes_racing_for_steps_never_overrun_the_run",
+        ),
+    ),
     "background": Promise(
         "What is approved is done by any server of its room that runs; a dead one's work is taken over once.",
         (

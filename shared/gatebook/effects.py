@@ -8,7 +8,7 @@ effect of every crash that falls between the two.
 from typing import Literal
 
 from gatebook.database.port import Row, Transaction
-from gatebook.intents import Intent, Value, canonical, effect_key, marker_of
+from gatebook.intents import Intent, Value, effect_key, marker_of
 
 EffectState = Literal["claimed", "done", "in_doubt", "not_applied"]
 
@@ -100,10 +100,11 @@ class Effects:
             forgotten: Whether this database may have lost the record of what was done: it was restored.
         """
         key = effect_key(intent, tenant=tenant, mode=mode)
-        content = canonical(intent.content).decode()
+        content = intent.canonical_content.decode()
         known = self.find(key)
         fence = known.fence + 1 if known else 1
-        self._tx.execute("DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied'", key=key)
+        if known:
+            self._tx.execute("DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied'", key=key)
         self._tx.execute(
             """INSERT INTO effects (effect_key, tenant, target, operation, subject, server, tool, principal, run_id,
                  mode, content, content_sha256, marker, arguments, state, owner, lease_until, fence, approval_id,

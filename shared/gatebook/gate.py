@@ -21,7 +21,7 @@ from gatebook.errors import (
     PolicyBlockedError,
 )
 from gatebook.injection import Caller
-from gatebook.intents import Facts, Intent, digest, effect_key, fingerprint
+from gatebook.intents import Facts, Intent, effect_key, fingerprint
 from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
 from gatebook.runtime import Runtime
@@ -132,7 +132,7 @@ class Gate:
             run,
             server=self.spec.server,
             tool=self.spec.name,
-            arguments_sha256=digest(self.spec.dump(self.arguments)),
+            arguments_sha256=record.arguments_sha256,
             input_size=record.input_size,
             tool_use_id=record.tool_use_id,
             effect_key=key,

@@ -27,7 +27,7 @@ from gatebook.errors import (
 )
 from gatebook.gate import Claimed, Gate, Replay
 from gatebook.injection import Caller, Scope
-from gatebook.intents import Intent
+from gatebook.intents import Intent, text_digest
 from gatebook.ledger.models import Run
 from gatebook.messages import Message, written_arguments
 from gatebook.performing import Performance, size_of, too_late
@@ -206,6 +206,7 @@ class Guard(Extension):
         record = message.record
         message.arguments = written_arguments(raw)
         record.input_size = _size_in_bytes(message.arguments)
+        record.arguments_sha256 = text_digest(message.arguments)
         record.tool_use_id = str((ctx.meta or {}).get(TOOL_USE_META, ""))
         if spec is None:
             raise NotFoundError("no tool has this name.", next_step="Use a name from tools/list.")

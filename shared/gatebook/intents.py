@@ -36,7 +36,12 @@ class Intent(Value):
     @cached_property
     def content_sha256(self) -> str:
         """Return the hash of what will leave."""
-        return digest(self.content)
+        return hashlib.sha256(self.canonical_content).hexdigest()
+
+    @cached_property
+    def canonical_content(self) -> bytes:
+        """Return the RFC 8785 form of what will leave."""
+        return canonical(self.content)
 
 
 class Passage(Value):

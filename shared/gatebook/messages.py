@@ -3,15 +3,14 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
 from gatebook.database.port import Transaction
 from gatebook.errors import ConfigurationError
-from gatebook.intents import text_digest
-from gatebook.ledger.recordings import Recordings, Sealed, seal
+from gatebook.ledger.recordings import Recordings, seal
 from gatebook.runtime import Runtime
 from gatebook.telemetry import CallRecord
 
@@ -35,11 +34,10 @@ class Message:
 
     def answered(self, result: CallToolResult) -> Callable[[Transaction], None]:
         """Return what records the answer in a transaction; it does nothing outside a run, or the second time."""
-        sealed = self._sealed(result)
-        if sealed is None or self.arguments is None:
+        if self.recorded or self.arguments is None or not self.record.run_id:
             return _nothing
         self.recorded = True
-        record, digest = replace(self.record), text_digest(self.arguments)
+        record, said = self.record, self._sealed(self.arguments, result)
 
         def write(tx: Transaction) -> None:
             Recordings(tx, self.runtime.vault).add(
@@ -50,25 +48,23 @@ class Message:
                 outcome=record.outcome,
                 error=record.error,
                 attempts=record.attempts,
-                arguments_sha256=digest,
-                sealed=sealed,
+                arguments_sha256=record.arguments_sha256,
+                said=said,
                 duration_s=record.seconds,
             )
 
         return write
 
-    def _sealed(self, result: CallToolResult) -> Sealed | None:
+    def _sealed(self, arguments: str, result: CallToolResult) -> bytes | None:
         """Encrypt outside the transaction, so that nobody waits for it."""
-        if self.recorded or self.arguments is None or not self.record.run_id:
-            return None
         if not self.runtime.settings.record_days:
-            return Sealed(arguments=None, result=None)
+            return None
         try:
-            return seal(self.runtime.vault, self.record.run_id, arguments=self.arguments, result=written_result(result))
+            return seal(self.runtime.vault, self.record.run_id, arguments=arguments, result=written_result(result))
         except ConfigurationError as error:
             # An effect that happened must be answered, with its record or without.
             logger.warning("what was said in a call could not be recorded", extra={"error": error.code})
-            return Sealed(arguments=None, result=None)
+            return None
 
 
 def written_arguments(arguments: dict[str, object]) -> str:

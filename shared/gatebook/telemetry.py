@@ -55,6 +55,8 @@ class CallRecord:
     step: int = 0
     tool_use_id: str = ""
     input_size: int = 0
+    arguments_sha256: str = ""
+    """Hash of the arguments in the one form in which they are recorded."""
     output_size: int = 0
     counted: bool = False
     """Whether the day's calls include it already."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _FASTEST = 1
+_PLAIN, _COMPRESSED = b"\0", b"\1"
+_WORTH_IT_BYTES = 1024
+"""What is shorter is not compressed: setting zlib up takes longer than it saves."""
 
 
 class Vault:
@@ -37,7 +40,7 @@ class Vault:
             ConfigurationError: If the key's file cannot be read or made, or is no key.
         """
         nonce = os.urandom(_NONCE_BYTES)
-        packed = zlib.compress(text.encode("utf-8", "surrogatepass"), _FASTEST)
+        packed = _packed(text.encode("utf-8", "surrogatepass"))
         return nonce + self._cipher.encrypt(nonce, packed, context.encode())
 
     def open(self, sealed: bytes, *, context: str) -> str:
@@ -55,7 +58,8 @@ class Vault:
                 "a recording cannot be opened: it was changed, or sealed with another key.",
                 next_step=f"Put the key back with which it was recorded: {self._key_file.name}.",
             ) from None
-        return zlib.decompress(packed).decode("utf-8", "surrogatepass")
+        content = zlib.decompress(packed[1:]) if packed[:1] == _COMPRESSED else packed[1:]
+        return content.decode("utf-8", "surrogatepass")
 
     @cached_property
     def _cipher(self) -> "AESGCM":
@@ -95,3 +99,9 @@ class Vault:
         finally:
             draft.unlink()
         return self._key_file.read_bytes()
+
+
+def _packed(content: bytes) -> bytes:
+    if len(content) < _WORTH_IT_BYTES:
+        return _PLAIN + content
+    return _COMPRESSED + zlib.compress(content, _FASTEST)

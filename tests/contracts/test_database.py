@@ -350,7 +350,8 @@ def test_the_time_of_a_transaction_is_when_it_held_the_lock(remote: PostgresData
         closing(PostgresDatabase(SecretStr(postgres_url))) as holder,
         psycopg.connect(postgres_url, autocommit=True) as onlooker,
     ):
-        with holder.transaction():
+        with holder.transaction() as held:
+            held.one("SELECT 1 AS one")
             done = threads.submit(wait_for_the_lock)
             assert waiting.wait(5)
             while not onlooker.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchall():

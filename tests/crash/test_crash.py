@@ -16,13 +16,14 @@ from pydantic import JsonValue
 from programs.failpoints import Failpoint, Point
 from programs.processes import rows
 from programs.trials.installation import DATABASES, SERVE, Installation, installed
-from programs.trials.killing import TRANSPORTS
-from programs.trials.trial import Trial, deal, run_all
+from programs.trials.killing import TRANSPORTS, Kind
+from programs.trials.trial import KINDS, Trial, deal, run_all
 from suite import Agent, Answer, Json
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-KILLS = 62
+KILLS = 56
+STOPS = 8
 SEED = 20261122
 AGAIN = {"in_progress", "store_busy"}
 THE_EFFECT = "SELECT state, outcome, result, owner, fence FROM effects"
@@ -66,12 +67,17 @@ def tag(effect: int, run_id: JsonValue = "") -> Json:
 
 @pytest.mark.timeout(600)
 def test_kills_at_every_point_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    # Without a fence in the desk: it applies whatever is sent to it, so nothing but the suite keeps effects single.
-    outcomes = run_all(deal(KILLS, DATABASES, TRANSPORTS), tmp_path, fenced=False, seed=SEED)
+    # Without a fence the desk applies whatever it is sent, so that nothing but the suite keeps effects single.
+    dying: list[Kind] = [kind for kind in KINDS if kind != "stop"]
+    outcomes = run_all(deal(KILLS, DATABASES, TRANSPORTS, dying), tmp_path / "dying", fenced=False, seed=SEED)
+    # What stands still while it sends may send late; against that only the desk's fence helps.
+    outcomes += run_all(
+        deal(STOPS, DATABASES, TRANSPORTS, ["stop"]), tmp_path / "stopped", fenced=True, seed=SEED, at_once=4
+    )
     found = [row for outcome in outcomes for row in outcome.rows]
     assert [row for row in found if row.lost or row.duplicated] == []
-    assert sum(row.kills for row in found) == KILLS
-    assert {(row.database, row.transport) for row in found} == {(d, t) for d in DATABASES for t in TRANSPORTS}
+    assert sum(row.kills for row in found) == KILLS + STOPS
+    assert {row.kind for row in found} == set(KINDS)
     for outcome in outcomes:
         assert outcome.unsettled == 0
         assert set(outcome.answers) <= {"executed", "reconciled", "replayed"}

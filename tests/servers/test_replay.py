@@ -104,7 +104,7 @@ async def test_everything_that_is_said_in_a_run_is_recorded(suite: Suite) -> Non
     assert json.loads(arguments or "") == {"ref": "local:AB-1", "run_id": run_id}
     assert SECRET in str(result)
     with suite.runtime.database.transaction() as tx:
-        rows = tx.all("SELECT arguments, result FROM recordings")
+        rows = tx.all("SELECT said FROM recordings")
     assert not any(SECRET.encode() in bytes(cell) for row in rows for cell in row.values() if isinstance(cell, bytes))
 
 
@@ -122,6 +122,7 @@ async def test_the_key_of_the_record_is_its_owners_alone(suite: Suite, tmp_path:
 
 
 async def test_long_arguments_and_an_unreadable_key_cost_the_text_and_not_the_call(suite: Suite) -> None:
+    suite.home.mkdir(exist_ok=True)
     (suite.home / "recordings.key").write_bytes(b"short")
     broken = suite.another_process()
     async with suite.agent(runtime=broken) as agent:
@@ -200,7 +201,7 @@ async def test_calls_that_overlapped_may_come_in_any_order(suite: Suite) -> None
         for number in range(2, 5):
             tx.execute(
                 """INSERT INTO recordings SELECT run_id, :n, server, tool, step, outcome, error, attempts, :sha,
-                     arguments, result, started_at, finished_at FROM recordings WHERE number = 1""",
+                     said, started_at, finished_at FROM recordings WHERE number = 1""",
                 n=number,
                 sha=f"{number}",
             )

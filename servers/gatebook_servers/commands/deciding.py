@@ -10,8 +10,8 @@ import anyio
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import moment
-from gatebook.deciding import approve, limit_changes
 from gatebook.database.port import Transaction
+from gatebook.deciding import approve, limit_changes
 from gatebook.effects import Effects
 from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox

@@ -8,10 +8,11 @@ statement behind the lock see what the lock's last holder wrote.
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import cast
+from typing import Protocol, cast
 
 import psycopg
 from psycopg import errors
@@ -89,10 +90,10 @@ class PostgresDatabase:
             ) from None
 
     def describe(self) -> str:
-        with self._lock, _translated():
-            connection, _, _ = self._begin()
-            _roll_back(connection)
-            info = connection.info
+        with self.transaction() as transaction:
+            transaction.one("SELECT 1 AS one")
+            assert self._connection is not None
+            info = self._connection.info
             server = info.parameter_status("server_version")
         return f"PostgreSQL {server}, database {info.dbname} at {info.host}, schema {self._schema}"
 
@@ -115,27 +116,19 @@ class PostgresDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         with self._lock, _translated():
-            connection, schema, now = self._begin(durable=durable)
-            # The server's clock is all that the machines have in common.
-            steady = self._clock.steady().seconds if self._clock else now
-            transaction = _PostgresTransaction(connection, self._clock.now() if self._clock else now, steady)
-            with _ended(transaction):
-                if schema != self._schema:
-                    raise other_schema(schema, known=self._schema)
-                yield transaction
-
-    def _begin(self, *, durable: bool = True) -> tuple[_Connection, int, float]:
-        """Hold the lock; the connection, the schema's version and the time."""
-        known = self._connection
-        if known is not None and not known.closed:
+            transaction = _PostgresTransaction(self._connected, self._clock, schema=self._schema, durable=durable)
             try:
-                return known, *_hold(known, durable=durable)
-            except psycopg.OperationalError:
-                if not known.closed:
-                    raise
-        # Nothing of the transaction has happened yet: it may as well begin on another connection.
-        self._connection = self._opened()
-        return self._connection, *_hold(self._connection, durable=durable)
+                yield transaction
+                transaction.commit()
+            except BaseException:
+                transaction.roll_back()
+                raise
+
+    def _connected(self, *, anew: bool = False) -> _Connection:
+        """Return the connection, opened when there is none, or `anew`."""
+        if anew or self._connection is None or self._connection.closed:
+            self._connection = self._opened()
+        return self._connection
 
     def _opened(self) -> _Connection:
         try:
@@ -161,12 +154,16 @@ class PostgresDatabase:
     def _migrate(self, connection: _Connection) -> None:
         try:
             _require_lock_table(connection)
-            schema, now = _hold(connection)
-            transaction = _PostgresTransaction(connection, now, now)
-            with _ended(transaction):
-                if schema != self._schema:
+            transaction = _PostgresTransaction(_Only(connection), None, schema=None, durable=True)
+            try:
+                present = transaction.present_schema
+                if present != self._schema:
                     connection.execute(b"SET LOCAL statement_timeout = 0")
-                    upgrade(transaction, present=schema)
+                    upgrade(transaction, present=present)
+                transaction.commit()
+            except BaseException:
+                transaction.roll_back()
+                raise
         except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
             raise ConfigurationError(
                 "the database's user may not create what the suite needs.",
@@ -174,44 +171,62 @@ class PostgresDatabase:
             ) from error
 
 
+class _Connected(Protocol):
+    def __call__(self, *, anew: bool = False) -> _Connection: ...
+
+
+@dataclass(frozen=True)
+class _Only:
+    """The one connection there is while it is being opened."""
+
+    connection: _Connection
+
+    def __call__(self, *, anew: bool = False) -> _Connection:
+        del anew
+        return self.connection
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What the beginning of a transaction said."""
+
+    connection: _Connection
+    schema: int
+    now: float
+
+
 class _PostgresTransaction:
+    """One transaction. It begins on the server with its first statement, in one trip, and not before."""
+
     dialect = DIALECT
 
-    def __init__(self, connection: _Connection, now: float, steady: float) -> None:
-        self._connection = connection
-        self._now = now
-        self._steady = steady
+    def __init__(self, connected: _Connected, clock: Clock | None, *, schema: int | None, durable: bool) -> None:
+        self._connected = connected
+        # The server's clock is all that the machines have in common; another one is a test's.
+        self._given = (clock.now(), clock.steady().seconds) if clock else None
+        self._schema = schema
+        self._opening = _BEGIN + (b"" if durable else _RELAXED) + _LOCK
+        self._begun: _Begun | None = None
         self._deferred: list[bytes] = []
 
     @property
     def now(self) -> float:
-        return self._now
+        return self._given[0] if self._given else self._beginning().now
 
     @property
     def steady(self) -> float:
-        return self._steady
+        return self._given[1] if self._given else self._beginning().now
+
+    @property
+    def present_schema(self) -> int:
+        """The schema's version, as it is while the lock is held."""
+        return self._beginning().schema
 
     def execute(self, sql: str, /, **parameters: Value) -> int:
         return self._run(sql, parameters).rowcount
 
     def defer(self, sql: str, /, **parameters: Value) -> None:
-        require_storable(parameters)
-        # Several statements go together only with their values written into them, which libpq does.
-        bound = psycopg.ClientCursor(self._connection).mogrify(translated(sql), parameters)
-        self._deferred.append(bound.encode())
-
-    def commit(self) -> None:
-        """Run what was deferred, and commit."""
-        cursor = self._connection.execute(b";".join([*self._deferred, b"COMMIT"]))
-        while cursor.nextset():
-            pass
-        # Behind a failed statement the server answers a COMMIT with a rollback and no error.
-        if cursor.statusmessage != "COMMIT":
-            raise errors.InFailedSqlTransaction("a statement failed and the block went on")
-
-    def roll_back(self) -> None:
-        """Undo everything."""
-        _roll_back(self._connection)
+        self._deferred.append(self._bound(sql, parameters))
 
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         return cast("list[Row]", self._run(sql, parameters).fetchall())
@@ -219,12 +234,95 @@ class _PostgresTransaction:
     def one(self, sql: str, /, **parameters: Value) -> Row | None:
         return self._run(sql, parameters).fetchone()
 
+    def commit(self) -> None:
+        """Run what was deferred, and commit."""
+        if self._begun is None:
+            if not self._deferred:
+                return
+            # Apart from the commit: only what surely was not committed may be sent again on another connection.
+            deferred, self._deferred = self._deferred, []
+            self._beginning()
+            self._deferred = deferred
+        cursor = self._send(b"COMMIT")
+        # Behind a failed statement the server answers a COMMIT with a rollback and no error.
+        if cursor.statusmessage != "COMMIT":
+            raise errors.InFailedSqlTransaction("a statement failed and the block went on")
+
+    def roll_back(self) -> None:
+        """Undo everything."""
+        if self._begun is not None:
+            _roll_back(self._begun.connection)
+
     def _run(self, sql: str, parameters: dict[str, Value]) -> psycopg.Cursor[DictRow]:
+        if self._begun is None or self._deferred:
+            return self._send(self._bound(sql, parameters))
         require_storable(parameters)
-        if self._deferred:
-            self._connection.execute(b";".join(self._deferred))
-            self._deferred.clear()
-        return self._connection.execute(translated(sql), parameters)
+        return self._begun.connection.execute(translated(sql), parameters)
+
+    def _bound(self, sql: str, parameters: dict[str, Value]) -> bytes:
+        """Return a statement with its values in it, as libpq writes them: only so can several go together."""
+        require_storable(parameters)
+        connection = self._begun.connection if self._begun else self._connected()
+        return psycopg.ClientCursor(connection).mogrify(translated(sql), parameters).encode()
+
+    def _beginning(self) -> _Begun:
+        if self._begun is None:
+            self._send(b"SELECT")
+        assert self._begun is not None
+        return self._begun
+
+    def _send(self, statement: bytes) -> psycopg.Cursor[DictRow]:
+        """Send what was deferred and a statement in one trip, behind the beginning where there was none yet."""
+        statements = b";".join([*self._deferred, statement])
+        self._deferred.clear()
+        if self._begun is not None:
+            return _last(self._begun.connection.execute(statements))
+        connection, cursor = self._opened_with(statements)
+        while not cursor.description:
+            cursor.nextset()
+        row = cursor.fetchone()
+        assert row is not None
+        self._begun = _Begun(connection, int(row["schema_version"]), float(row["now"]))
+        self._require_schema()
+        return _last(cursor)
+
+    def _opened_with(self, statements: bytes) -> tuple[_Connection, psycopg.Cursor[DictRow]]:
+        connection = self._connected()
+        try:
+            return connection, connection.execute(self._opening + b";" + statements)
+        except psycopg.OperationalError:
+            if not connection.closed:
+                _roll_back(connection)
+                raise
+        except BaseException:
+            _roll_back(connection)
+            self._explain(connection)
+            raise
+        # Nothing of the transaction has happened yet: it may as well begin on another connection.
+        connection = self._connected(anew=True)
+        try:
+            return connection, connection.execute(self._opening + b";" + statements)
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+    def _explain(self, connection: _Connection) -> None:
+        """Say that the schema is another one, where that may be why the first statement failed."""
+        row = connection.execute(b"SELECT schema_version FROM suite_lock").fetchone() if not connection.closed else None
+        if row is not None and self._schema is not None and int(row["schema_version"]) != self._schema:
+            raise other_schema(int(row["schema_version"]), known=self._schema)
+
+    def _require_schema(self) -> None:
+        assert self._begun is not None
+        if self._schema is not None and self._begun.schema != self._schema:
+            raise other_schema(self._begun.schema, known=self._schema)
+
+
+def _last(cursor: psycopg.Cursor[DictRow]) -> psycopg.Cursor[DictRow]:
+    """Return the cursor at the last of its results."""
+    while cursor.nextset():
+        pass
+    return cursor
 
 
 @lru_cache(maxsize=1_024)
@@ -236,31 +334,6 @@ def translated(sql: str) -> bytes:
 def _as_psycopg(token: re.Match[str]) -> str:
     name = token["name"]
     return f"%({name})s" if name else token[0].replace("%", "%%")
-
-
-def _hold(connection: _Connection, *, durable: bool = True) -> tuple[int, float]:
-    """Begin a transaction and hold the suite's lock; the schema's version and the database's time."""
-    try:
-        cursor = connection.execute(_BEGIN + (b"" if durable else _RELAXED) + _LOCK)
-        while cursor.nextset():
-            pass
-        row = cursor.fetchone()
-    except BaseException:
-        _roll_back(connection)
-        raise
-    assert row is not None
-    return int(row["schema_version"]), float(row["now"])
-
-
-@contextmanager
-def _ended(transaction: _PostgresTransaction) -> Generator[None]:
-    """Commit behind the block, or roll back when it raises."""
-    try:
-        yield
-        transaction.commit()
-    except BaseException:
-        transaction.roll_back()
-        raise
 
 
 def _roll_back(connection: _Connection) -> None:

@@ -36,11 +36,11 @@ class Recording(Value):
     finished_at: float
 
 
-class Sealed(Value):
-    """The encrypted texts of a message; None where they are too long to be kept."""
+class _Said(Value):
+    """What was said in a message, as JSON texts; None where it is too long to be kept."""
 
-    arguments: bytes | None
-    result: bytes | None
+    arguments: str | None = None
+    result: str | None = None
 
 
 class Recordings:
@@ -61,20 +61,20 @@ class Recordings:
         error: str,
         attempts: int,
         arguments_sha256: str,
-        sealed: Sealed,
+        said: bytes | None,
         duration_s: float,
     ) -> None:
         """Record a message behind the run's others; nothing where there is no such run.
 
         Args:
-            sealed: Its texts, from `seal`: encrypted before the transaction began.
+            said: Its texts, from `seal`: encrypted before the transaction began. None where they are not kept.
             duration_s: Seconds the call took until now.
         """
-        self._tx.execute(
+        self._tx.defer(
             """INSERT INTO recordings (run_id, number, server, tool, step, outcome, error, attempts, arguments_sha256,
-                 arguments, result, started_at, finished_at)
+                 said, started_at, finished_at)
                SELECT run_id, COALESCE((SELECT MAX(number) FROM recordings WHERE run_id = :run), 0) + 1, :server,
-                 :tool, :step, :outcome, :error, :attempts, :sha, :arguments, :result, :started, :now
+                 :tool, :step, :outcome, :error, :attempts, :sha, :said, :started, :now
                FROM runs WHERE run_id = :run""",
             run=run_id,
             server=server,
@@ -84,8 +84,7 @@ class Recordings:
             error=error,
             attempts=attempts,
             sha=arguments_sha256,
-            arguments=sealed.arguments,
-            result=sealed.result,
+            said=said,
             started=self._tx.now - duration_s,
             now=self._tx.now,
         )
@@ -105,32 +104,32 @@ class Recordings:
             ConfigurationError: If the key is another one than that which sealed them.
         """
         row = self._tx.one(
-            "SELECT arguments, result FROM recordings WHERE run_id = :run AND number = :number",
+            "SELECT said FROM recordings WHERE run_id = :run AND number = :number",
             run=run_id,
             number=number,
         )
         assert row is not None
-        return self._opened(row, "arguments", run_id), self._opened(row, "result", run_id)
+        said = self._opened(row, run_id)
+        return said.arguments, said.result
 
     def results(self, run_id: str, *, steps: Sequence[int]) -> dict[int, JsonValue]:
         """Return what the agent was answered at these steps of a run, where that was kept."""
         if not steps:
             return {}
         rows = self._tx.all(
-            """SELECT step, result FROM recordings
-               WHERE run_id = :run AND step BETWEEN :first AND :last AND result IS NOT NULL ORDER BY number""",
+            """SELECT step, said FROM recordings
+               WHERE run_id = :run AND step BETWEEN :first AND :last AND said IS NOT NULL ORDER BY number""",
             run=run_id,
             first=min(steps),
             last=max(steps),
         )
-        opened = {int(row["step"] or 0): self._opened(row, "result", run_id) for row in rows}
+        opened = {int(row["step"] or 0): self._opened(row, run_id).result for row in rows}
         return {step: _answered(text) for step, text in opened.items() if text is not None and step in steps}
 
     def prune(self, *, before: float) -> int:
         """Forget what was said in messages that ended before a time, not that they were; how many."""
         return self._tx.execute(
-            """UPDATE recordings SET arguments = NULL, result = NULL
-               WHERE finished_at < :before AND (arguments IS NOT NULL OR result IS NOT NULL)""",
+            "UPDATE recordings SET said = NULL WHERE finished_at < :before AND said IS NOT NULL",
             before=before,
         )
 
@@ -146,19 +145,22 @@ class Recordings:
         )
         return [Recording.model_validate(dict(row)) for row in rows]
 
-    def _opened(self, row: Row, column: str, run_id: str) -> str | None:
-        sealed = row[column]
-        return self._vault.open(sealed, context=f"{run_id}/{column}") if isinstance(sealed, bytes) else None
+    def _opened(self, row: Row, run_id: str) -> _Said:
+        sealed = row["said"]
+        return (
+            _Said.model_validate_json(self._vault.open(sealed, context=run_id))
+            if isinstance(sealed, bytes)
+            else _Said()
+        )
 
 
-def seal(vault: Vault, run_id: str, *, arguments: str, result: str) -> Sealed:
+def seal(vault: Vault, run_id: str, *, arguments: str, result: str) -> bytes:
     """Encrypt the texts of a message, as far as they are short enough to be kept."""
-    return Sealed(
-        arguments=vault.seal(arguments, context=f"{run_id}/arguments")
-        if len(arguments) <= MAX_ARGUMENTS_CHARS
-        else None,
-        result=vault.seal(result, context=f"{run_id}/result") if len(result) <= MAX_RESULT_CHARS else None,
+    said = _Said(
+        arguments=arguments if len(arguments) <= MAX_ARGUMENTS_CHARS else None,
+        result=result if len(result) <= MAX_RESULT_CHARS else None,
     )
+    return vault.seal(said.model_dump_json(), context=run_id)
 
 
 def _answered(result: str) -> JsonValue:

@@ -87,7 +87,11 @@ class Killing:
             in_flight += self._kill(kind)
         begun = self._begun()
         self._until(lambda: self._agent.answered(begun))
-        return Phase(kind, kills, in_flight, first, sum(times > 1 for times in self._installation.done()))
+        return Phase(kind, kills, in_flight, first, self.duplicated())
+
+    def duplicated(self) -> int:
+        """Return how many effects are at the desk more than once."""
+        return sum(times > 1 for times in self._installation.done())
 
     def finish(self) -> None:
         """Let the agent end what it and those before it began."""

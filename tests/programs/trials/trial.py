@@ -111,12 +111,14 @@ def run_all(
         return list(pool.map(run, range(len(chosen)), chosen))
 
 
-def deal(kills: int, databases: Sequence[Database], transports: Sequence[Transport]) -> list[Trial]:
+def deal(
+    kills: int, databases: Sequence[Database], transports: Sequence[Transport], kinds: Sequence[Kind] = KINDS
+) -> list[Trial]:
     """Deal kills out, the same number of every kind, to every database and transport that knows the kind."""
     places = list(product(databases, transports))
-    kinds: list[Kind] = [kind for kind in KINDS if kind != "postgres" or "postgres" in databases]
+    known: list[Kind] = [kind for kind in kinds if kind != "postgres" or "postgres" in databases]
     dealt: dict[tuple[Database, Transport], dict[Kind, int]] = {place: {} for place in places}
-    for kind, share in zip(kinds, _shares(kills, len(kinds)), strict=True):
+    for kind, share in zip(known, _shares(kills, len(known)), strict=True):
         knowing = [place for place in places if kind != "postgres" or place[0] == "postgres"]
         for place, number in zip(knowing, _shares(share, len(knowing)), strict=True):
             if number:

@@ -3,7 +3,7 @@ ALTER TABLE effects ADD COLUMN arguments TEXT NOT NULL DEFAULT '';
 
 CREATE INDEX steps_effect ON steps (effect_key);
 
--- Every tool message of a run, in order; arguments and result are encrypted.
+-- Every tool message of a run, in order; what was said, arguments and result, is encrypted.
 CREATE TABLE recordings (
   run_id TEXT NOT NULL REFERENCES runs (run_id),
   number INTEGER NOT NULL,
@@ -14,8 +14,7 @@ CREATE TABLE recordings (
   error TEXT NOT NULL,
   attempts INTEGER NOT NULL,
   arguments_sha256 TEXT NOT NULL,
-  arguments BLOB,
-  result BLOB,
+  said BLOB,
   started_at DOUBLE PRECISION NOT NULL,
   finished_at DOUBLE PRECISION NOT NULL,
   PRIMARY KEY (run_id, number)

@@ -93,7 +93,13 @@ class HttpClient:
                 # httpx limits each wait for bytes, which an upstream that trickles never exceeds.
                 with anyio.fail_after(ATTEMPT_S):
                     response = await self._client.request(
-                        method, path, params=params, json=json, content=content, headers=headers
+                        method,
+                        path,
+                        params=params,
+                        json=json,
+                        content=content,
+                        headers=headers,
+                        extensions={"trace": _require_time},
                     )
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 raise TransientError(applied=False) from error
@@ -103,6 +109,12 @@ class HttpClient:
             return read(response)
 
         return await with_retries(attempt, operation=operation, upstream=self._upstream)
+
+
+async def _require_time(event: str, _: object) -> None:
+    """Send no body after the deadline: a process that stood still goes on before it hears of the cancellation."""
+    if event.endswith("send_request_body.started") and anyio.current_time() >= anyio.current_effective_deadline():
+        raise TimeoutError
 
 
 def _json(response: httpx.Response) -> JsonValue:

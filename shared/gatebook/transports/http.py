@@ -8,7 +8,7 @@ import ipaddress
 import math
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
@@ -23,7 +23,7 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -257,7 +257,8 @@ class _Exchange:
             def end(drain_s: float) -> None:
                 exchange.deadline = seconds_from_now(0 if listens else drain_s)
 
-            with self.underway.held(end):
+            # A client that is gone is no defect; a write it asked for is finished all the same.
+            with self.underway.held(end), suppress(ClientDisconnect):
                 await self.app(scope, receive, send)
 
 

@@ -92,7 +92,7 @@ async def test_every_call_is_one_line_with_sizes_and_none_of_its_words(
     assert all(line.keys() == wanted | {"time", "level", "logger", "message"} for line in logged)
     run = run_id.partition(".")[0]
     assert [(one["tool_name"], one["run_id"], one["step_id"], one["outcome"], one["error"]) for one in logged] == [
-        ("start_run", "", None, "executed", ""),
+        ("start_run", run, None, "executed", ""),
         ("get_ticket", run, 1, "executed", ""),
         ("draft_reply", run, 2, "executed", ""),
         ("send_reply", run, 3, "held", "approval_required"),

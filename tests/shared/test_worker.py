@@ -130,7 +130,7 @@ def states(suite: Suite) -> list[tuple[str, str]]:
 def texts_of(suite: Suite) -> int:
     """How many recordings still say what was said."""
     with suite.runtime.database.transaction() as tx:
-        return len(tx.all("SELECT 1 FROM recordings WHERE arguments IS NOT NULL"))
+        return len(tx.all("SELECT 1 FROM recordings WHERE said IS NOT NULL"))
 
 
 def job_of(suite: Suite, kind: str) -> Job:

@@ -101,7 +101,7 @@ async def test_every_call_is_one_line_with_sizes_and_none_of_its_words(
         ("send_reply", run, None, "executed", ""),
     ]
     got_line = logged[1]
-    assert got_line["input_size"] == len(json.dumps({"ref": "local:AB-1", "run_id": run_id}))
+    assert got_line["input_size"] == len(json.dumps({"ref": "local:AB-1", "run_id": run_id}, separators=(",", ":")))
     assert got_line["output_size"] == len(got.text)
     assert all(isinstance(line["duration_ms"], float) and line["duration_ms"] > 0 for line in logged)
     assert all(line["cost_usd"] is None for line in logged)

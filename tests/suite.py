@@ -1,12 +1,13 @@
 """The suite as tests drive it: a real client, the real servers, a database of its own, a clock that tests move."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
+import anyio
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
@@ -32,6 +33,7 @@ from gatebook_servers.nightly.state import Order, Report
 from gatebook_servers.tickets.importing import ImportReport, import_tickets
 
 Json = dict[str, JsonValue]
+T = TypeVar("T")
 SINCE, UNTIL = "2026-11-21T18:00:00Z", "2026-11-22T06:00:00Z"
 
 
@@ -168,6 +170,33 @@ def ticket(ticket_id: str = "AB-1", **fields: JsonValue) -> Json:
         "channel": "email",
         **fields,
     }
+
+
+REPLY = "Open the board menu and choose Rename."
+
+
+async def approved_reply(suite: Suite) -> Json:
+    """Ask for a reply and approve it; the arguments of the call."""
+    suite.tickets([ticket()])
+    async with suite.agent("tickets") as agent:
+        draft = await agent.ok("draft_reply", ref="local:AB-1", body=REPLY)
+        send: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
+        assert (await agent.call("send_reply", send)).code == "approval_required"
+    suite.approve(suite.requests()[0].approval_id)
+    return send
+
+
+@asynccontextmanager
+async def under_way(call: Callable[[], Awaitable[T]]) -> AsyncGenerator[list[T]]:
+    """Make a call beside the block, which does not end before it; what it returned is in the list then."""
+    returned: list[T] = []
+
+    async def make() -> None:
+        returned.append(await call())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(make)
+        yield returned
 
 
 def the_effect(suite: Suite) -> EffectRow:

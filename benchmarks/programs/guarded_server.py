@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
 
 from gatebook.database.port import Transaction
 from gatebook.database.sqlite import SqliteDatabase
@@ -19,29 +19,22 @@ from items import Commits, Item
 tools = Toolset("items", instructions="Items.")
 
 
-@dataclass
-class Counting:
+class CountingDatabase(SqliteDatabase):
     """The database, counting the transactions that changed something."""
 
-    database: SqliteDatabase
-    commits: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.durable = self.relaxed = 0
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         """Begin a transaction."""
-        connection = self.database._connection
-        before = connection.total_changes()
-        with self.database.transaction(durable=durable) as transaction:
+        before = self._connection.total_changes()
+        with super().transaction(durable=durable) as transaction:
             yield transaction
-        self.commits[durable] += connection.total_changes() > before
-
-    def describe(self) -> str:
-        """Say what it is."""
-        return self.database.describe()
-
-    def close(self) -> None:
-        """Release it."""
-        self.database.close()
+        wrote = self._connection.total_changes() > before
+        self.durable += wrote and durable
+        self.relaxed += wrote and not durable
 
 
 @tools.reads
@@ -53,8 +46,8 @@ async def read_item(item: str) -> Item:
 @tools.reads
 async def commits(runtime: Runtime) -> Commits:
     """Count commits."""
-    counted: Counting = runtime.database  # type: ignore[assignment] - put there below
-    return Commits(durable=counted.commits[True], relaxed=counted.commits[False])
+    assert isinstance(runtime.database, CountingDatabase)
+    return Commits(durable=runtime.database.durable, relaxed=runtime.database.relaxed)
 
 
 async def the_write(item: str, text: str) -> Intent:
@@ -83,7 +76,6 @@ async def write_item(effect: Effect, item: str, text: str) -> Item:
 
 if __name__ == "__main__":
     settings = Settings()
-    counting = Counting(SqliteDatabase(settings.database_path))
-    runtime = Runtime(settings=settings, database=counting)  # type: ignore[arg-type] - a copy is never asked for
+    runtime = Runtime(settings=settings, database=CountingDatabase(settings.database_path))
     catalogue = {**tools.specs, **runs.specs}
     sys.exit(run_stdio(build_server([tools, runs], runtime, catalogue=catalogue), on_stop=runtime.close))

@@ -1,6 +1,5 @@
 """What follows from a person's yes. Every channel in which people decide comes here."""
 
-from datetime import timedelta
 from typing import Literal
 
 from pydantic import TypeAdapter
@@ -48,7 +47,7 @@ def approve(
         person=person,
         channel=channel,
         shown=shown,
-        use_within_s=timedelta(hours=settings.use_within_h).total_seconds(),
+        use_within_s=settings.use_within_s,
     )
     if request.kind == "effect":
         assert request.use_by is not None

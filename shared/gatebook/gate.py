@@ -11,7 +11,6 @@ from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.effects import Effect, EffectRow, Effects
 from gatebook.errors import (
-    ApprovalDeniedError,
     ApprovalInvalidError,
     ApprovalRequiredError,
     GatebookError,
@@ -28,8 +27,6 @@ from gatebook.runtime import Runtime
 from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import CallRecord
 from gatebook.toolspec import ToolSpec
-
-HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Gate:
         taken = Effects(tx).take_over(row, owner=self.runtime.owner, lease_s=self.runtime.settings.lease_s)
         if taken is None:
             raise _in_progress(0)
-        return self._claimed(taken)
+        return Claimed(taken)
 
     def hold(self, tx: Transaction, facts: Facts) -> None:
         """Refuse while a sensitive text among the facts waits for a person.
@@ -174,7 +171,7 @@ class Gate:
         if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
             raise self._asked(tx, intent, verdict, known if waiting else None, record=record, handle=handle)
         number = 0 if granted else self.step(tx, record, run=self._run(tx, handle), key=self._key(intent))
-        return self._claimed(self._insert(tx, intent, granted), step=number)
+        return Claimed(self._insert(tx, intent, granted), number)
 
     def request(self, tx: Transaction, intent: Intent, facts: Facts) -> Approval:
         """Return the open request for this effect, made if need be.
@@ -218,9 +215,6 @@ class Gate:
         if wait > 0:
             raise _in_progress(wait)
 
-    def _claimed(self, effect: Effect, *, step: int = 0) -> Claimed:
-        return Claimed(effect, step)
-
     def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""
         settings = self.runtime.settings
@@ -251,15 +245,12 @@ class Gate:
         return granted or ""
 
     def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
-        refused = Approvals(tx).refusal_of(
-            tenant=self.runtime.settings.tenant, effect_key=self._key(intent), content_sha256=intent.content_sha256
+        Approvals(tx).require_undenied(
+            tenant=self.runtime.settings.tenant,
+            effect_key=self._key(intent),
+            content_sha256=intent.content_sha256,
+            next_step="Do not ask again for the same content; only changed content is a new request.",
         )
-        if refused is not None:
-            raise ApprovalDeniedError(
-                f"exactly this was {refused.state}.",
-                next_step="Do not ask again for the same content; only changed content is a new request.",
-                details={"approval_id": refused.approval_id, "reason": refused.state_reason},
-            )
 
     def _asked(
         self,
@@ -306,7 +297,7 @@ class Gate:
             mode=settings.mode,
             rules=verdict.rules,
             reason=self.reason,
-            decide_within_s=settings.decide_within_h * HOUR_S,
+            decide_within_s=settings.decide_within_s,
         )
 
     def _insert(self, tx: Transaction, intent: Intent, granted: str) -> Effect:
@@ -357,7 +348,7 @@ class Gate:
             mode=settings.mode,
             server=self.spec.server,
             tool=self.spec.name,
-            decide_within_s=settings.decide_within_h * HOUR_S,
+            decide_within_s=settings.decide_within_s,
         )
 
 

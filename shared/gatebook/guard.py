@@ -132,9 +132,7 @@ class Guard(Extension):
         Raises:
             GatebookError: Whatever refuses it now.
         """
-        spec = self.catalogue.get(approval.tool)
-        if spec is None:
-            raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")
+        spec = self._loaded(approval.tool)
         record = CallRecord(server=spec.server, tool=spec.name, run_id=approval.run_id)
         scope = Scope(self.runtime, Caller(approval.principal, approval.run_id), self)
         message = Message(self.runtime, record)
@@ -156,9 +154,7 @@ class Guard(Extension):
             InProgressError: If its owner, or a late request, may still be at work, or the look-up failed.
             GatebookError: If the recorded call does not fit any more.
         """
-        spec = self.catalogue.get(row.tool)
-        if spec is None:
-            raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")
+        spec = self._loaded(row.tool)
         arguments = spec.validate(json.loads(row.arguments or "{}"))
         scope = Scope(self.runtime, Caller(row.principal, row.run_id), self)
         message = Message(self.runtime, CallRecord(server=spec.server, tool=spec.name, run_id=row.run_id))
@@ -193,6 +189,12 @@ class Guard(Extension):
         gate = Gate(self.runtime, spec, caller, validated, reason=reason)
         return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
 
+    def _loaded(self, tool: str) -> ToolSpec:
+        spec = self.catalogue.get(tool)
+        if spec is None:
+            raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")
+        return spec
+
     async def _answer(
         self,
         spec: ToolSpec | None,
@@ -217,14 +219,10 @@ class Guard(Extension):
         result = await self.perform(Call(spec, scope, spec.validate(raw), message, until))
         record.outcome = record.outcome or "executed"
         record.output_size = size_of(result)
-        if not message.recorded:
-            await self._record(message, result)
+        record_answer = message.answered(result)
+        if record_answer:
+            await self.runtime.transact(record_answer, durable=False)
         return warned(result, record.warning)
-
-    async def _record(self, message: Message, result: CallToolResult) -> None:
-        write = message.answered(result)
-        if message.recorded:
-            await self.runtime.transact(write, durable=False)
 
     def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
         """Take `run_id` off the arguments; the operator's run is authoritative."""
@@ -327,13 +325,13 @@ class Guard(Extension):
     async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
         result, record = error.as_result(), message.record
-        write = message.answered(result) if not message.recorded else None
-        if record.counted and write is None:
+        record_answer = message.answered(result)
+        if record.counted and record_answer is None:
             return result
 
         def count_and_record(tx: Transaction) -> None:
-            if write:
-                write(tx)
+            if record_answer:
+                record_answer(tx)
             if not record.counted:
                 self.admission.count(tx, principal)
 

@@ -32,10 +32,10 @@ class Message:
     arguments: str | None = None
     recorded: bool = False
 
-    def answered(self, result: CallToolResult) -> Callable[[Transaction], None]:
-        """Return what records the answer in a transaction; it does nothing outside a run, or the second time."""
+    def answered(self, result: CallToolResult) -> Callable[[Transaction], None] | None:
+        """Return what records the answer in a transaction; None outside a run, and the second time."""
         if self.recorded or self.arguments is None or not self.record.run_id:
-            return _nothing
+            return None
         self.recorded = True
         record, said = self.record, self._sealed(self.arguments, result)
 
@@ -90,7 +90,3 @@ def kept_result(kept: str) -> CallToolResult:
         is_error=is_error,
         _meta=meta if isinstance(meta, dict) else None,
     )
-
-
-def _nothing(_: Transaction) -> None:
-    return None

@@ -204,7 +204,7 @@ class Performance:
         self.record.error = error
         self.record.outcome = "refused" if error else "executed"
         record_answer = self.message.answered(answer) if answer else None
-        if not self.step and not self.message.recorded:
+        if not self.step and record_answer is None:
             return
 
         def end(tx: Transaction) -> None:

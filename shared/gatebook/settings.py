@@ -60,6 +60,7 @@ def _reachable_safely(url: str) -> str:
     return url
 
 
+_HOUR_S = 3600.0
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -129,6 +130,16 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The database file, unless `database_url` is set."""
         return self.home / "gatebook.db"
+
+    @property
+    def decide_within_s(self) -> float:
+        """How long a request waits for a decision, seconds."""
+        return self.decide_within_h * _HOUR_S
+
+    @property
+    def use_within_s(self) -> float:
+        """How long an approval may be used, seconds."""
+        return self.use_within_h * _HOUR_S
 
     @property
     def zone(self) -> ZoneInfo:

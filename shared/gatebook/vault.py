@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatebook.errors import ConfigurationError
+from gatebook.secret_files import create_once
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -70,7 +71,9 @@ class Vault:
 
     def _key(self) -> bytes:
         try:
-            key = self._key_file.read_bytes() if self._key_file.exists() else self._made()
+            if not self._key_file.exists():
+                create_once(self._key_file, os.urandom(KEY_BYTES))
+            key = self._key_file.read_bytes()
         except OSError as error:
             raise ConfigurationError(
                 "the key of the recordings cannot be read or made.",
@@ -82,23 +85,6 @@ class Vault:
                 next_step=f"Put the right {self._key_file.name} back; without it old recordings stay closed.",
             )
         return key
-
-    def _made(self) -> bytes:
-        """Make the key whole or not at all, also when two processes start at the same moment."""
-        self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._key_file.with_name(f"{self._key_file.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, self._key_file)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-        return self._key_file.read_bytes()
 
 
 def _packed(content: bytes) -> bytes:

@@ -20,7 +20,8 @@ from gatebook.clock import Clock, ManualClock, SystemClock, new_id
 from gatebook.database import postgres, sqlite
 from gatebook.database.migrations import newest
 from gatebook.database.port import Database, Transaction, Value
-from gatebook.database.postgres import PostgresDatabase, translated
+from gatebook.database.postgres import PostgresDatabase
+from gatebook.database.postgres_transaction import translated
 from gatebook.errors import ConfigurationError, GatebookError, InvalidArgumentsError, StoreBusyError, TooLargeError
 from gatebook.runtime import open_runtime
 from gatebook.settings import Settings, load_settings

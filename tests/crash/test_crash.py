@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from programs.processes import rows
 from programs.trials.installation import DATABASES, SERVE, Installation, installed
 from programs.trials.killing import TRANSPORTS, Kind
 from programs.trials.trial import KINDS, Trial, deal, run_all
-from suite import Agent, Answer, Json
+from suite import Agent, Answer, Json, under_way
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -151,13 +152,7 @@ async def test_an_owner_that_stood_still_beyond_its_lease_neither_acts_nor_recor
             draft = await owner.ok("draft_reply", ref="remote:T-0", body="Reply to 0")
             reply: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
             installation.failpoints.arm(Failpoint(point=point, stops=True))
-            late: list[Answer] = []
-
-            async def send() -> None:
-                late.append(await owner.call("send_reply", reply))
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(send)
+            async with under_way(partial(owner.call, "send_reply", reply)) as late:
                 await until(installation.failpoints.stopped)
                 try:
                     assert (await insisted(heir, "send_reply", reply)).content["outcome"] == found
@@ -181,13 +176,7 @@ async def test_an_owner_that_stood_still_amid_its_claim_has_no_more_time_than_th
             draft = await owner.ok("draft_reply", ref="remote:T-0", body="Reply to 0")
             reply: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
             installation.failpoints.arm(Failpoint(point="mid_claim", stops=True))
-            late: list[Answer] = []
-
-            async def send() -> None:
-                late.append(await owner.call("send_reply", reply))
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(send)
+            async with under_way(partial(owner.call, "send_reply", reply)) as late:
                 await until(installation.failpoints.stopped)
                 # It holds the database: nothing tells when lease and settle time are over.
                 await anyio.sleep(4.5)

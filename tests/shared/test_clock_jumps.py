@@ -5,19 +5,16 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
+from fakes.troubled_desk import ProcessDiedError
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import Applied, Visibility
 from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
-from suite import Agent, Json, Suite, the_effect, the_job, ticket
+from suite import Agent, Json, Suite, approved_reply, the_effect, the_job, under_way
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("jump", [3_600.0, -3_600.0], ids=["ahead", "back"])]
 
 LEASE_AND_SETTLE_S = 91.0
-
-
-class ProcessDiedError(Exception):
-    """Stands for the end of a process: nothing behind it is recorded."""
 
 
 @dataclass
@@ -58,17 +55,6 @@ class BarredDesk(LocalDesk):
         return await super().find_operation(ref, marker)
 
 
-async def approved(suite: Suite) -> Json:
-    """Ask for a reply and approve it; the arguments of the call."""
-    suite.tickets([ticket()])
-    async with suite.agent("tickets") as agent:
-        draft = await agent.ok("draft_reply", ref="local:AB-1", body="Open the board menu and choose Rename.")
-        send: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
-        assert (await agent.call("send_reply", send)).code == "approval_required"
-    suite.approve(suite.requests()[0].approval_id)
-    return send
-
-
 async def outcome(agent: Agent, send: Json) -> object:
     answer = await agent.call("send_reply", send)
     return answer.code or answer.content["outcome"]
@@ -80,17 +66,11 @@ def only_once(suite: Suite) -> bool:
 
 
 async def test_an_effect_in_flight_stays_its_owners(suite: Suite, jump: float) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     acting, heir = Barrier(), suite.another_process()
     suite.runtime.ports[open_desk] = BarredDesk(suite.runtime, acting=acting)
-    outcomes: list[object] = []
     async with suite.agent("tickets") as agent, suite.agent("tickets", runtime=heir) as other:
-
-        async def act() -> None:
-            outcomes.append(await outcome(agent, send))
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(act)
+        async with under_way(lambda: outcome(agent, send)) as outcomes:
             await acting.reached.wait()
             suite.clock.jump(jump)
             assert await outcome(other, send) == "in_progress"
@@ -103,7 +83,7 @@ async def test_an_effect_in_flight_stays_its_owners(suite: Suite, jump: float) -
 async def test_what_a_dead_process_left_is_taken_over_after_its_lease_and_not_by_the_calendar(
     suite: Suite, jump: float
 ) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     suite.runtime.ports[open_desk] = BarredDesk(suite.runtime, dies=True)
     async with suite.agent("tickets") as agent, suite.agent("tickets", runtime=suite.another_process()) as other:
         assert await outcome(agent, send) == "internal"
@@ -117,11 +97,10 @@ async def test_what_a_dead_process_left_is_taken_over_after_its_lease_and_not_by
 
 
 async def test_a_takeover_in_flight_is_not_taken_over(suite: Suite, jump: float) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     suite.runtime.ports[open_desk] = BarredDesk(suite.runtime, dies=True)
     looking, heir = Barrier(), suite.another_process()
     heir.ports[open_desk] = BarredDesk(heir, looking=looking)
-    outcomes: list[object] = []
     async with (
         suite.agent("tickets") as agent,
         suite.agent("tickets", runtime=heir) as second,
@@ -130,11 +109,7 @@ async def test_a_takeover_in_flight_is_not_taken_over(suite: Suite, jump: float)
         assert await outcome(agent, send) == "internal"
         suite.clock.advance(LEASE_AND_SETTLE_S)
 
-        async def take_over() -> None:
-            outcomes.append(await outcome(second, send))
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(take_over)
+        async with under_way(lambda: outcome(second, send)) as outcomes:
             await looking.reached.wait()
             suite.clock.jump(jump)
             assert await outcome(third, send) == "in_progress"
@@ -146,11 +121,10 @@ async def test_a_takeover_in_flight_is_not_taken_over(suite: Suite, jump: float)
 
 
 async def test_a_job_under_way_is_done_by_its_worker_only(suite: Suite, jump: float) -> None:
-    await approved(suite)
+    await approved_reply(suite)
     acting = Barrier()
     suite.runtime.ports[open_desk] = BarredDesk(suite.runtime, acting=acting)
-    async with anyio.create_task_group() as group:
-        group.start_soon(suite.execute)
+    async with under_way(suite.execute):
         await acting.reached.wait()
         suite.clock.jump(jump)
         assert await suite.execute(runtime=suite.another_process()) is None
@@ -162,7 +136,7 @@ async def test_a_job_under_way_is_done_by_its_worker_only(suite: Suite, jump: fl
 async def test_a_job_of_a_dead_worker_is_taken_over_after_its_lease_and_sends_nothing_again(
     suite: Suite, jump: float
 ) -> None:
-    await approved(suite)
+    await approved_reply(suite)
     suite.runtime.ports[open_desk] = BarredDesk(suite.runtime, dies=True)
     await suite.execute()
     heir = suite.another_process()

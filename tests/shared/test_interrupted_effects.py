@@ -1,72 +1,20 @@
 """Interrupted effects: looked up before they are repeated, never repeated when nobody can tell."""
 
-from dataclasses import dataclass, field
-
 import pytest
 
+from fakes.troubled_desk import ProcessDiedError, Trouble, TroubledDesk
 from gatebook.approvals.requests import Approvals
 from gatebook.effects import Effects
 from gatebook.errors import ConflictError, OutcomeUnknownError, UpstreamUnavailableError
 from gatebook.intents import Intent
 from gatebook.retry import AmbiguousError
-from gatebook.runtime import Runtime
-from gatebook_servers.tickets.desk import Applied, Visibility
-from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
-from suite import Json, Suite, the_effect, the_job, ticket
+from suite import REPLY, Suite, approved_reply, the_effect, the_job
 
 pytestmark = pytest.mark.anyio
 
-REPLY = "Open the board menu and choose Rename."
 LEASE_AND_SETTLE_S = 91.0
 UNAVAILABLE = UpstreamUnavailableError("no answer.", next_step="Wait.")
-
-
-class ProcessDiedError(Exception):
-    """Stands for the end of a process: nothing behind it is recorded."""
-
-
-@dataclass
-class Trouble:
-    """What happens to a desk's answers. Each is taken once."""
-
-    before: list[Exception] = field(default_factory=list[Exception])
-    after: list[Exception] = field(default_factory=list[Exception])
-    looking: list[Exception] = field(default_factory=list[Exception])
-    sent: int = 0
-
-
-class TroubledDesk(LocalDesk):
-    """The local desk behind a bad line."""
-
-    def __init__(self, runtime: Runtime, trouble: Trouble) -> None:
-        super().__init__(runtime)
-        self._trouble = trouble
-
-    async def comment(self, ref: str, body: str, *, visibility: Visibility, head: str | None, marker: str) -> Applied:
-        self._trouble.sent += 1
-        if self._trouble.before:
-            raise self._trouble.before.pop()
-        applied = await super().comment(ref, body, visibility=visibility, head=head, marker=marker)
-        if self._trouble.after:
-            raise self._trouble.after.pop()
-        return applied
-
-    async def find_operation(self, ref: str, marker: str) -> Applied | None:
-        if self._trouble.looking:
-            raise self._trouble.looking.pop()
-        return await super().find_operation(ref, marker)
-
-
-async def approved(suite: Suite) -> Json:
-    """Ask for a reply and approve it; the arguments of the call."""
-    suite.tickets([ticket()])
-    async with suite.agent("tickets") as agent:
-        draft = await agent.ok("draft_reply", ref="local:AB-1", body=REPLY)
-        send: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
-        assert (await agent.call("send_reply", send)).code == "approval_required"
-    suite.approve(suite.requests()[0].approval_id)
-    return send
 
 
 def troubled(suite: Suite, trouble: Trouble) -> Trouble:
@@ -79,7 +27,7 @@ def troubled(suite: Suite, trouble: Trouble) -> Trouble:
 async def test_what_a_dead_process_left_is_looked_up_before_it_is_repeated(
     suite: Suite, mode: str, outcome: str
 ) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     died: list[Exception] = [ProcessDiedError()]
     trouble = troubled(suite, Trouble(after=died) if outcome == "reconciled" else Trouble(before=died))
     async with suite.agent("tickets", mode=mode) as agent:
@@ -94,12 +42,12 @@ async def test_what_a_dead_process_left_is_looked_up_before_it_is_repeated(
         assert (await agent.ok("send_reply", send))["outcome"] == outcome
         assert (await agent.ok("send_reply", send))["outcome"] == "replayed"
     assert len(suite.comments("AB-1")) == 1
-    assert trouble.sent == 1
+    assert trouble.asked == 1
     assert [request.state for request in suite.requests("all")] == ["used"]
 
 
 async def test_a_worker_takes_over_what_a_dead_worker_left(suite: Suite, caplog: pytest.LogCaptureFixture) -> None:
-    await approved(suite)
+    await approved_reply(suite)
     troubled(suite, Trouble(after=[ProcessDiedError("a customer's words")]))
     await suite.execute()
     assert the_job(suite).error == "internal"
@@ -114,7 +62,7 @@ async def test_a_worker_takes_over_what_a_dead_worker_left(suite: Suite, caplog:
 
 
 async def test_what_a_dead_process_left_is_not_repeated_while_it_cannot_be_looked_up(suite: Suite) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     trouble = troubled(suite, Trouble(after=[ProcessDiedError()], looking=[UNAVAILABLE]))
     async with suite.agent("tickets") as agent:
         assert (await agent.call("send_reply", send)).code == "internal"
@@ -122,11 +70,11 @@ async def test_what_a_dead_process_left_is_not_repeated_while_it_cannot_be_looke
         assert (await agent.call("send_reply", send)).code == "in_progress"
         suite.clock.advance(LEASE_AND_SETTLE_S)
         assert (await agent.ok("send_reply", send))["outcome"] == "reconciled"
-    assert trouble.sent == len(suite.comments("AB-1")) == 1
+    assert trouble.asked == len(suite.comments("AB-1")) == 1
 
 
 async def test_a_conflict_on_the_desk_itself_ends_the_approval(suite: Suite) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     troubled(suite, Trouble(before=[ConflictError("the customer wrote again.", next_step="Read it.")]))
     async with suite.agent("tickets") as agent:
         assert (await agent.call("send_reply", send)).code == "conflict"
@@ -136,18 +84,18 @@ async def test_a_conflict_on_the_desk_itself_ends_the_approval(suite: Suite) -> 
 
 
 async def test_a_lost_answer_is_looked_up_at_once(suite: Suite) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     trouble = troubled(suite, Trouble(after=[AmbiguousError()]))
     async with suite.agent("tickets") as agent:
         assert (await agent.ok("send_reply", send))["outcome"] == "reconciled"
-    assert len(suite.comments("AB-1")) == trouble.sent == 1
+    assert len(suite.comments("AB-1")) == trouble.asked == 1
 
 
 @pytest.mark.parametrize("looking", [[], [UNAVAILABLE]])
 async def test_a_lost_answer_that_cannot_be_looked_up_yet_is_in_progress_and_ends_as_one(
     suite: Suite, looking: list[Exception]
 ) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     troubled(suite, Trouble(before=[AmbiguousError()], looking=looking))
     async with suite.agent("tickets") as agent:
         answer = await agent.call("send_reply", send)
@@ -160,7 +108,7 @@ async def test_a_lost_answer_that_cannot_be_looked_up_yet_is_in_progress_and_end
 
 
 async def test_what_nobody_can_tell_is_never_repeated_by_a_machine(suite: Suite, mode: str) -> None:
-    send = await approved(suite)
+    send = await approved_reply(suite)
     unknown = OutcomeUnknownError("the desk cannot tell.", next_step="Look.")
     trouble = troubled(suite, Trouble(before=[AmbiguousError()], looking=[unknown]))
     async with suite.agent("tickets", mode=mode) as agent:
@@ -168,7 +116,7 @@ async def test_what_nobody_can_tell_is_never_repeated_by_a_machine(suite: Suite,
             assert (await agent.call("send_reply", send)).code == "outcome_unknown"
             suite.clock.advance(3_600)
     await suite.execute()
-    assert trouble.sent == 1
+    assert trouble.asked == 1
     assert (the_effect(suite).state, the_job(suite).state) == ("in_doubt", "failed")
     with suite.runtime.database.transaction() as tx:
         assert [request.state for request in Approvals(tx).needing_attention(tenant="default")] == ["in_doubt"]
@@ -176,14 +124,14 @@ async def test_what_nobody_can_tell_is_never_repeated_by_a_machine(suite: Suite,
 
 
 async def test_a_surely_refused_attempt_gives_the_approval_back(suite: Suite) -> None:
-    await approved(suite)
+    await approved_reply(suite)
     trouble = troubled(suite, Trouble(before=[UNAVAILABLE]))
     await suite.execute()
     assert (suite.requests("all")[0].state, the_job(suite).state) == ("approved", "waiting")
     suite.clock.advance(5)
     await suite.execute()
     assert (suite.requests("all")[0].state, the_job(suite).state) == ("used", "done")
-    assert (trouble.sent, len(suite.comments("AB-1"))) == (2, 1)
+    assert (trouble.asked, len(suite.comments("AB-1"))) == (2, 1)
 
 
 async def test_the_record_of_an_owner_that_lost_its_lease_does_not_count(suite: Suite) -> None:

@@ -1,6 +1,7 @@
 """One upstream's retry tokens and circuit breaker: what is still asked of it, when, and how a refusal is told."""
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
@@ -30,6 +31,7 @@ from gatebook.upstream import (
     CircuitBreaker,
     Upstream,
 )
+from suite import under_way
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +81,21 @@ class Outside:
         while not self.upstream.breaker.refuses_for():
             await self.calls(1, fault=SURELY_NOT)
         self.attempts = 0
+
+    @asynccontextmanager
+    async def one_under_way(self) -> AsyncGenerator[None]:
+        """Keep an attempt under way during the block; it is answered at the end."""
+        begun, answered = anyio.Event(), anyio.Event()
+
+        async def slow() -> str:
+            begun.set()
+            await answered.wait()
+            return "done"
+
+        async with under_way(lambda: with_retries(slow, operation=Operation.READ, upstream=self.upstream)):
+            await begun.wait()
+            yield
+            answered.set()
 
     async def refused(self, operation: Operation = Operation.READ) -> UpstreamUnavailableError:
         """Call, and expect that nothing is sent."""
@@ -281,20 +298,10 @@ async def test_only_one_probe_is_under_way_at_a_time() -> None:
     outside = Outside()
     await outside.open()
     outside.seconds += OPEN_S
-    begun, let_go = anyio.Event(), anyio.Event()
-
-    async def slow() -> str:
-        begun.set()
-        await let_go.wait()
-        return "done"
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: with_retries(slow, operation=Operation.READ, upstream=outside.upstream))
-        await begun.wait()
+    async with outside.one_under_way():
         await outside.refused()
         outside.seconds += OPEN_S - 1
         assert (await outside.refused()).retry_after_s == 1
-        let_go.set()
     assert await outside.calls(2, fault=None) == [1, 1]
 
 
@@ -318,18 +325,8 @@ async def test_failures_of_attempts_from_before_the_opening_do_not_prolong_it() 
 
 async def test_an_answer_to_a_question_from_before_the_opening_does_not_close_it() -> None:
     outside = Outside()
-    begun, let_go = anyio.Event(), anyio.Event()
-
-    async def slow() -> str:
-        begun.set()
-        await let_go.wait()
-        return "done"
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: with_retries(slow, operation=Operation.READ, upstream=outside.upstream))
-        await begun.wait()
+    async with outside.one_under_way():
         await outside.open()
-        let_go.set()
     await outside.refused()
 
 

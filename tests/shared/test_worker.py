@@ -2,12 +2,13 @@
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import anyio
 import pytest
 
+from fakes.troubled_desk import Trouble, TroubledDesk
 from gatebook import worker
 from gatebook.clock import local_day
 from gatebook.database.port import Database, Transaction
@@ -21,8 +22,6 @@ from gatebook.switches import PAUSE, Switches
 from gatebook.toolset import merged
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import SERVERS, catalogue
-from gatebook_servers.tickets.desk import Applied, Comment, Visibility
-from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
 from suite import Json, Suite, the_effect, the_job, ticket
 
@@ -31,47 +30,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 DAY_S = 86_400.0
 LEASE_AND_SETTLE_S = 91.0
 UNAVAILABLE = UpstreamUnavailableError("no answer.", next_step="Wait.")
-
-
-@dataclass
-class Trouble:
-    """What happens to a desk. Each exception is raised once."""
-
-    before: list[Exception] = field(default_factory=list[Exception])
-    after: list[Exception] = field(default_factory=list[Exception])
-    looking: list[Exception] = field(default_factory=list[Exception])
-    reading: anyio.Event | None = None
-    """When set, nobody can read before."""
-    begun: anyio.Event = field(default_factory=anyio.Event)
-    sent: list[str] = field(default_factory=list[str])
-
-
-class TroubledDesk(LocalDesk):
-    """The local desk behind a bad line."""
-
-    def __init__(self, runtime: Runtime, trouble: Trouble) -> None:
-        super().__init__(runtime)
-        self._trouble = trouble
-
-    async def comments(self, ref: str) -> list[Comment]:
-        self._trouble.begun.set()
-        if self._trouble.reading is not None:
-            await self._trouble.reading.wait()
-        return list(await super().comments(ref))
-
-    async def comment(self, ref: str, body: str, *, visibility: Visibility, head: str | None, marker: str) -> Applied:
-        if self._trouble.before:
-            raise self._trouble.before.pop()
-        applied = await super().comment(ref, body, visibility=visibility, head=head, marker=marker)
-        self._trouble.sent.append(ref)
-        if self._trouble.after:
-            raise self._trouble.after.pop()
-        return applied
-
-    async def find_operation(self, ref: str, marker: str) -> Applied | None:
-        if self._trouble.looking:
-            raise self._trouble.looking.pop()
-        return await super().find_operation(ref, marker)
 
 
 @dataclass

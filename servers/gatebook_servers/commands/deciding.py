@@ -64,7 +64,7 @@ def list_command(options: argparse.Namespace) -> int:
         state = None if options.state == "all" else options.state
         found = Approvals(tx).select(tenant=runtime.settings.tenant, state=state, limit=1_000)
     if options.json:
-        emit([json.loads(request.model_dump_json()) for request in found])
+        emit([request.model_dump(mode="json") for request in found])
         return 0
     table(
         f"{len(found)} requests ({options.state})",
@@ -96,9 +96,7 @@ def show_command(options: argparse.Namespace) -> int:
         request = Approvals(tx).get(options.id)
         decisions = Approvals(tx).decisions(options.id)
     if options.json:
-        emit(
-            {**json.loads(request.model_dump_json()), "decisions": [json.loads(d.model_dump_json()) for d in decisions]}
-        )
+        emit({**request.model_dump(mode="json"), "decisions": [d.model_dump(mode="json") for d in decisions]})
         return 0
     _show(request)
     for decision in decisions:
@@ -155,9 +153,9 @@ def attention_command(options: argparse.Namespace) -> int:
     if options.json:
         emit(
             {
-                "approvals": [json.loads(request.model_dump_json()) for request in requests],
-                "effects": [json.loads(effect.model_dump_json()) for effect in effects],
-                "jobs": [json.loads(job.model_dump_json()) for job in jobs],
+                "approvals": [request.model_dump(mode="json") for request in requests],
+                "effects": [effect.model_dump(mode="json") for effect in effects],
+                "jobs": [job.model_dump(mode="json") for job in jobs],
             }
         )
     else:

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from gatebook.clock import moment
-from gatebook.database.port import Transaction
 from gatebook.effects import Effects
 from gatebook.errors import NotFoundError
-from gatebook.ledger.models import Run
 from gatebook.ledger.recordings import Recording, Recordings
 from gatebook.ledger.runs import Runs
 from gatebook.ledger.usage import UsageReports
-from gatebook.runtime import Runtime
 from gatebook.settings import load_settings
 from gatebook.telemetry import configure_logging
 from gatebook.toolset import answered_by, merged
@@ -56,7 +53,7 @@ def list_command(options: argparse.Namespace) -> int:
     with opened() as runtime, runtime.database.transaction() as tx:
         found = Runs(tx).select(tenant=runtime.settings.tenant, limit=100)
     if options.json:
-        emit([json.loads(run.model_dump_json()) for run in found])
+        emit([run.model_dump(mode="json") for run in found])
     else:
         table(
             f"{len(found)} runs",
@@ -71,21 +68,15 @@ def show_command(options: argparse.Namespace) -> int:
     with opened() as runtime, runtime.database.transaction() as tx:
         run = Runs(tx).get(options.id)
         if options.call is not None:
-            _print_call(runtime, tx, run, options.call)
+            _print_call(*Recordings(tx, runtime.vault).message(run.run_id, options.call))
             return 0
         calls = Recordings(tx, runtime.vault).select(run.run_id)
         steps = Runs(tx).steps(run.run_id)
         effects = Effects(tx).approved_of(run.run_id)
     if options.json:
-        parts = {"run": run, "steps": steps, "calls": calls, "executed": effects}
-        emit(
-            {
-                name: [json.loads(row.model_dump_json()) for row in part]
-                if isinstance(part, list)
-                else json.loads(part.model_dump_json())
-                for name, part in parts.items()
-            }
-        )
+        parts = {"steps": steps, "calls": calls, "executed": effects}
+        listed = {name: [row.model_dump(mode="json") for row in rows] for name, rows in parts.items()}
+        emit({"run": run.model_dump(mode="json"), **listed})
         return 0
     rows = [(call.finished_at, *_call_row(call)) for call in calls]
     rows += [
@@ -105,12 +96,12 @@ def usage_command(options: argparse.Namespace) -> int:
     """Print what the calls of a run, or of the last days, took and how they ended."""
     with opened() as runtime, runtime.database.transaction() as tx:
         run_id = Runs(tx).get(options.id).run_id if options.id else ""
-        since = 0.0 if run_id else tx.now - options.days * DAY_S
-        calls = Recordings(tx, runtime.vault).by_tool(tenant=runtime.settings.tenant, run_id=run_id, since=since)
+        recordings, since = Recordings(tx, runtime.vault), tx.now - options.days * DAY_S
+        calls = recordings.select(run_id) if run_id else recordings.begun_since(since, tenant=runtime.settings.tenant)
         used = UsageReports(tx).total(run_id) if run_id else None
     tools = [_usage_of(name, list(group)) for name, group in groupby(sorted(calls, key=_tool_of), key=_tool_of)]
     if options.json:
-        emit({"tools": tools, "usage": json.loads(used.model_dump_json()) if used else None})
+        emit({"tools": tools, "usage": used.model_dump(mode="json") if used else None})
         return 0
     table(
         f"{len(calls)} calls",
@@ -151,11 +142,7 @@ def _call_row(call: Recording) -> tuple[object, ...]:
     return call.number, call.step or "", call.tool, call.outcome, took, call.attempts, call.error
 
 
-def _print_call(runtime: Runtime, tx: Transaction, run: Run, number: int) -> None:
-    recordings = Recordings(tx, runtime.vault)
-    if number not in {call.number for call in recordings.select(run.run_id)}:
-        raise NotFoundError("the run has no such call.", next_step=f"Look at `gatebook runs show {run.run_id}`.")
-    arguments, result = recordings.message(run.run_id, number)
+def _print_call(arguments: str | None, result: str | None) -> None:
     say(f"arguments: {arguments or 'not kept'}")
     say(f"answer:    {json.loads(result)['text'] if result else 'not kept'}")
 

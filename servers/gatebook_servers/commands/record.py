@@ -4,10 +4,10 @@ from typing import cast
 
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction, Value
-from gatebook.ledger.budgets import run_usage
 from gatebook.ledger.checkpoints import Checkpoints
 from gatebook.ledger.models import Run
 from gatebook.ledger.runs import Runs
+from gatebook.ledger.usage import UsageReports
 from gatebook_servers.nightly.state import CATEGORIES, Category, Counted, Order, Report, Window
 
 
@@ -16,7 +16,7 @@ def report_of_run(tx: Transaction, run: Run, order: Order) -> Report:
     by_category = _by_category(tx, run)
     counts = Approvals(tx).counts(tenant=run.tenant, run_id=run.run_id)
     checkpoint = Checkpoints(tx).newest(run.run_id)
-    usage = run_usage(tx, run.run_id)
+    usage = UsageReports(tx).total(run.run_id)
     return Report(
         run_id=run.run_id,
         key=run.key,

@@ -1,16 +1,15 @@
 """Asking a person to raise a run's limits."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 from pydantic import JsonValue
 
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.errors import ApprovalDeniedError, InvalidArgumentsError, RunNotActiveError
+from gatebook.errors import InvalidArgumentsError, RunNotActiveError
 from gatebook.injection import Caller
-from gatebook.intents import Intent, digest, effect_key, fingerprint
+from gatebook.intents import Intent, effect_key, fingerprint
 from gatebook.ledger.budgets import require_within
 from gatebook.ledger.models import LimitName, Run
 from gatebook.ledger.runs import Runs
@@ -42,7 +41,12 @@ def ask_for_more(
     )
     key = effect_key(intent, tenant=settings.tenant, mode=settings.mode)
     approvals = Approvals(tx)
-    _require_undenied(approvals, settings, key, intent.content)
+    approvals.require_undenied(
+        tenant=settings.tenant,
+        effect_key=key,
+        content_sha256=intent.content_sha256,
+        next_step="Do not ask again for the same; finish the run with status paused.",
+    )
     print_ = fingerprint(
         intent,
         tenant=settings.tenant,
@@ -75,7 +79,7 @@ def ask_for_more(
         mode=settings.mode,
         rules=["limit"],
         reason=reason,
-        decide_within_s=timedelta(hours=settings.decide_within_h).total_seconds(),
+        decide_within_s=settings.decide_within_s,
     )
 
 
@@ -94,13 +98,3 @@ def _changes(settings: Settings, run: Run, wanted: Mapping[LimitName, float]) ->
             )
         changes[name] = {"from": limit, "to": value}
     return changes
-
-
-def _require_undenied(approvals: Approvals, settings: Settings, key: str, content: dict[str, JsonValue]) -> None:
-    refused = approvals.refusal_of(tenant=settings.tenant, effect_key=key, content_sha256=digest(content))
-    if refused is not None:
-        raise ApprovalDeniedError(
-            f"exactly this was {refused.state}.",
-            next_step="Do not ask again for the same; finish the run with status paused.",
-            details={"approval_id": refused.approval_id, "reason": refused.state_reason},
-        )

@@ -11,11 +11,11 @@ from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.errors import NotFoundError, RunNotActiveError, TooLargeError
 from gatebook.injection import Caller
-from gatebook.ledger.budgets import Budgets, Limits, run_usage
+from gatebook.ledger.budgets import Budgets, Limits
 from gatebook.ledger.checkpoints import Checkpoints
 from gatebook.ledger.models import LimitName, Run, RunStatus
 from gatebook.ledger.runs import Runs
-from gatebook.ledger.usage import Usage
+from gatebook.ledger.usage import Usage, UsageReports
 from gatebook.runtime import Runtime
 from gatebook.settings import Settings
 from gatebook.toolset import Toolset
@@ -173,7 +173,7 @@ async def record_usage(
         budgets = Budgets.of(tx, settings, principal=run.principal)
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, usd=usd)
         recorded = budgets.record_usage(run.run_id, source_id=source_id, source=source, usage=usage, model=model)
-        total = run_usage(tx, run.run_id)
+        total = UsageReports(tx).total(run.run_id)
         assert total is not None
         return RecordedUsage(
             recorded=recorded,
@@ -247,7 +247,7 @@ async def get_run(
 
     def read(tx: Transaction) -> RunDetails:
         run = _known(tx, settings, run_id)
-        usage = run_usage(tx, run.run_id)
+        usage = UsageReports(tx).total(run.run_id)
         saved = Checkpoints(tx).newest(run.run_id)
         shown, page = run, None
         if steps_after is not None:

@@ -2,7 +2,6 @@
 
 from gatebook.approvals.holds import HoldRequest, hold, sensitive_passages
 from gatebook.database.port import Transaction
-from gatebook.gate import HOUR_S
 from gatebook.injection import Caller
 from gatebook.intents import Facts
 from gatebook.runtime import Runtime
@@ -57,7 +56,7 @@ async def hold_sensitive(runtime: Runtime, desk: TicketDesk, caller: Caller, tic
         mode=settings.mode,
         server="tickets",
         tool="pull_tickets",
-        decide_within_s=settings.decide_within_h * HOUR_S,
+        decide_within_s=settings.decide_within_s,
     )
 
     def ask(tx: Transaction) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gatebook.approvals.models import Approval, ApprovalState, Decision
 from gatebook.database.port import Transaction, Value
-from gatebook.errors import NotFoundError
+from gatebook.errors import ApprovalDeniedError, NotFoundError
 
 _COLUMNS = ", ".join(Approval.model_fields)
 _FREE_REASONS = ("superseded", "conflict", "tool_changed", "policy_changed")
@@ -71,6 +71,20 @@ class Records:
             sha=content_sha256,
         )
         return next((row for row in rows if row.state == "denied" or row.state_reason not in _FREE_REASONS), None)
+
+    def require_undenied(self, *, tenant: str, effect_key: str, content_sha256: str, next_step: str) -> None:
+        """Refuse what a person said no to, or what was withdrawn.
+
+        Raises:
+            ApprovalDeniedError: With `next_step`, the request and its reason.
+        """
+        refused = self.refusal_of(tenant=tenant, effect_key=effect_key, content_sha256=content_sha256)
+        if refused is not None:
+            raise ApprovalDeniedError(
+                f"exactly this was {refused.state}.",
+                next_step=next_step,
+                details={"approval_id": refused.approval_id, "reason": refused.state_reason},
+            )
 
     def holds_of(self, *, tenant: str, target: str) -> list[Approval]:
         """Return every hold of a target, open or decided."""

@@ -3,7 +3,7 @@
 What was done must be known after the move as it was before; else it would be done again.
 """
 
-from gatebook.database.port import Database, Row, Transaction
+from gatebook.database.port import Database, Transaction
 from gatebook.errors import ConfigurationError
 
 _PAGE = 500
@@ -50,11 +50,7 @@ def _copy(file: Transaction, server: Transaction, table: str, columns: list[str]
     copied, place = 0, 0
     while rows := file.all(select, place=place, page=_PAGE):
         for row in rows:
-            server.execute(insert, **_without_place(row))
+            server.execute(insert, **{name: row[name] for name in columns})
         copied += len(rows)
         place = int(rows[-1]["place"] or 0)
     return copied
-
-
-def _without_place(row: Row) -> dict[str, str | int | float | bytes | None]:
-    return {name: value for name, value in row.items() if name != "place"}

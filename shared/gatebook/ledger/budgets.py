@@ -145,10 +145,11 @@ class Budgets:
         Returns:
             False when the report was there before; it stands then as it was.
         """
-        before = run_usage(self._tx, run_id)
-        if not UsageReports(self._tx).add(run_id, source=source, source_id=source_id, usage=usage, model=model):
+        reports = UsageReports(self._tx)
+        before = reports.total(run_id)
+        if not reports.add(run_id, source=source, source_id=source_id, usage=usage, model=model):
             return False
-        after = run_usage(self._tx, run_id)
+        after = reports.total(run_id)
         assert after is not None
         self._add("tokens", after.tokens - (before.tokens if before else 0))
         self._add("usd", max(0.0, (after.usd or 0.0) - (before.usd or 0.0 if before else 0.0)))
@@ -191,11 +192,6 @@ class Budgets:
         )
         assert row is not None
         return float(row["spent"] or 0)
-
-
-def run_usage(transaction: Transaction, run_id: str) -> Usage | None:
-    """Return what a run used so far: of tokens and of money the most that one source counted; None when nobody did."""
-    return UsageReports(transaction).total(run_id)
 
 
 def require_within(settings: Settings, wanted: Mapping[LimitName, float]) -> None:

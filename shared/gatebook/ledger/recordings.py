@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from gatebook.database.port import Row, Transaction
+from gatebook.errors import NotFoundError
 from gatebook.intents import Value
 from gatebook.vault import Vault
 
@@ -101,6 +102,7 @@ class Recordings:
         """Return the arguments and the result of a message as JSON texts; None where they were not kept.
 
         Raises:
+            NotFoundError: If the run has no such message.
             ConfigurationError: If the key is another one than that which sealed them.
         """
         row = self._tx.one(
@@ -108,7 +110,8 @@ class Recordings:
             run=run_id,
             number=number,
         )
-        assert row is not None
+        if row is None:
+            raise NotFoundError("the run has no such call.", next_step=f"Look at `gatebook runs show {run_id}`.")
         said = self._opened(row, run_id)
         return said.arguments, said.result
 
@@ -133,14 +136,13 @@ class Recordings:
             before=before,
         )
 
-    def by_tool(self, *, tenant: str, run_id: str, since: float) -> list[Recording]:
-        """Return the messages of a run, or of every run, that began at or after a time."""
+    def begun_since(self, since: float, *, tenant: str) -> list[Recording]:
+        """Return the messages of all runs that began at or after a time."""
         rows = self._tx.all(
             f"""SELECT {_COLUMNS} FROM recordings
-                WHERE started_at >= :since AND (:run = '' OR run_id = :run)
+                WHERE started_at >= :since
                   AND run_id IN (SELECT run_id FROM runs WHERE tenant = :tenant)""",  # noqa: S608 - constant columns
             tenant=tenant,
-            run=run_id,
             since=since,
         )
         return [Recording.model_validate(dict(row)) for row in rows]

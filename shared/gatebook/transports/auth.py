@@ -5,11 +5,11 @@ import os
 import re
 import secrets
 import stat
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from mcp.server.auth.provider import AccessToken, TokenVerifier
+
+from gatebook.secret_files import create_once
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What can stand after `Bearer` (RFC 6750, section 2.1)."""
@@ -32,7 +32,7 @@ def ensure_token(path: Path) -> str:
     try:
         return _read_token(path)
     except FileNotFoundError:
-        _create_token(path)
+        create_once(path, f"{secrets.token_urlsafe(32)}\n".encode())
         return _read_token(path)
 
 
@@ -47,19 +47,6 @@ def _read_token(path: Path) -> str:
     if not _TOKEN.fullmatch(token):
         raise TokenFileError(f"{path} holds no bearer token; delete it to get a new one")
     return token
-
-
-def _create_token(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-        # A link appears with its content and never replaces a file: of two processes the first wins.
-        with suppress(FileExistsError):
-            path.hardlink_to(name)
-    finally:
-        Path(name).unlink()
 
 
 class StaticTokenVerifier(TokenVerifier):

@@ -161,11 +161,13 @@ class Gate:
             return self.take_over(tx, recalled)
         if recalled is not None:
             return recalled
-        known = self._current(tx, intent)
+        asked = self._was_asked(tx, intent)
+        known = self._current(tx, intent) if asked else None
         verdict = self._verdict(facts)
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
-        self._require_undenied(tx, intent)
+        if asked:
+            self._require_undenied(tx, intent)
         granted = self._granted(tx, known, approval)
         waiting = known is not None and known.state == "pending"
         if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
@@ -214,6 +216,12 @@ class Gate:
         wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
         if wait > 0:
             raise _in_progress(wait)
+
+    def _was_asked(self, tx: Transaction, intent: Intent) -> bool:
+        """Whether there may be a yes or a no; what policy simply allows needs no further look."""
+        return Approvals(tx).any_of(
+            tenant=self.runtime.settings.tenant, fingerprint=self._fingerprint(intent), effect_key=self._key(intent)
+        )
 
     def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""

@@ -49,6 +49,17 @@ class Records:
         # Chosen here: sorting rows this wide costs the database more than finding them.
         return max(rows, key=lambda row: (row.state in OPEN_STATES, row.created_at, row.approval_id), default=None)
 
+    def any_of(self, *, tenant: str, fingerprint: str, effect_key: str) -> bool:
+        """Whether anybody was ever asked about this: for exactly this call, or for another one of the same effect."""
+        row = self._tx.one(
+            """SELECT 1 FROM approvals WHERE tenant = :tenant AND fingerprint = :fingerprint
+               UNION ALL SELECT 1 FROM approvals WHERE tenant = :tenant AND effect_key = :key LIMIT 1""",
+            tenant=tenant,
+            fingerprint=fingerprint,
+            key=effect_key,
+        )
+        return row is not None
+
     def open_of_effect(self, *, tenant: str, effect_key: str) -> list[Approval]:
         """Return the requests for an effect that are pending or approved."""
         return self._select(

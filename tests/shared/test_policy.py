@@ -179,6 +179,7 @@ RULE = '[[rule]]\nid = "a"\ntools = ["*"]\nthen.outcome = "deny"\n'
         (f'version = 1\n{RULE}when.keywords.any = ["--"]', "keyword"),
         (f"version = 1\n{RULE}{RULE}", "same id"),
         ("version = 1\nversion = 1", "TOML"),
+        ("version = 1\nrule = [7]", "rule"),
         ("version = 1\nnever = }\n", "TOML.*line 2"),
         ("version = 1\nalways_alow = []", "line 2 at always_alow: no such key; write always_allow"),
         ('version = 1\nnever = ["send_reply"]', "line 2 at never.0: write the tool with its server"),

@@ -1,5 +1,6 @@
 """The conditions of a rule, and that what cannot be told makes nothing milder."""
 
+import timeit
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import get_args
@@ -33,6 +34,13 @@ def counted(earlier: int) -> Callable[[tuple[str, ...], float, Counted], int]:
     return lambda _tools, _within, _by: earlier
 
 
+def timed(facts: Facts) -> float:
+    """How long it takes, at best of three."""
+    judged = policy('when.amount.over = { USD = "100.00" }')
+    case = Case(NAME, Reach.SEND, facts)
+    return min(timeit.repeat(lambda: judged.judge(case), number=1, repeat=3))
+
+
 def said(*texts: str, where: str = "body") -> Facts:
     return Facts(passages=tuple(Passage(where=where, text=text) for text in texts))
 
@@ -55,6 +63,12 @@ def said(*texts: str, where: str = "body") -> Facts:
         ("\u0661\u0665\u0660 USD", True),
         ("\u20ac1", True),  # no limit in euros: it cannot be told
         ("1 francs", True),
+        ("1 $500", True),
+        ("500 $1", True),
+        ("1 2 3 4 5 6 7 8 9 " * 9 + "$", True),
+        pytest.param("$" + "9" * 1_100_000, True, id="a million digits"),
+        ("$" + "0" * 60 + "7.50", False),
+        ("$99.99 and then $0.01", False),
         ("order 150 of 2026", False),
         ("nothing about money", False),
         ("", False),
@@ -62,6 +76,11 @@ def said(*texts: str, where: str = "body") -> Facts:
 )
 def test_an_amount_in_a_text_is_found_however_it_is_written(text: str, above: bool) -> None:  # noqa: FBT001 - a table
     assert applies('when.amount.over = { USD = "100.00" }', said(text)) is above
+
+
+def test_a_long_text_of_digits_is_looked_through_in_linear_time() -> None:
+    short, long = (timed(said("1 2 3 4 5 6 7 " * times)) for times in (2_000, 16_000))
+    assert long < 40 * short
 
 
 @pytest.mark.parametrize(

@@ -271,7 +271,7 @@ class Guard(Extension):
                 run = self._look(tx, call)
                 self.admission.require_left(tx, call.spec, call.scope.caller, run)
                 gate.hold(tx, facts)
-                gate.judge_stage(facts)
+                gate.judge_stage(tx, facts)
                 return gate.step(tx, call.record, run=run)
 
             # A hold is a request to a person and must last; the count of a call need not.
@@ -286,13 +286,13 @@ class Guard(Extension):
             self.admission.require_left(tx, call.spec, call.scope.caller, run)
             if run and not call.spec.graceful:
                 require_step(run)
+            gate.judge_stage(tx, facts)
 
         def accept(tx: Transaction) -> int:
             self._count(tx, call)
             return gate.step(tx, call.record, run=self.admission.run(tx, call.spec, call.scope.caller))
 
         await self.runtime.look(let_in)
-        gate.judge_stage(facts)
         return await replace(self._performance(call, Claimed(effect=None)), accept=accept).read_or_stage()
 
     async def _recalled(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed | None:

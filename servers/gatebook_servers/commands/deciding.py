@@ -18,6 +18,7 @@ from gatebook.outbox import Job, Outbox
 from gatebook.rendering import render
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
+from gatebook_servers.commands import policy
 from gatebook_servers.commands.context import Commands, opened, person, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table
 
@@ -50,6 +51,7 @@ def add(commands: Commands) -> None:
     deny.add_argument("id")
     deny.add_argument("--reason", required=True)
     deny.set_defaults(run=deny_command)
+    policy.add(approvals)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)

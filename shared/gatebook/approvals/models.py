@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
+from gatebook.approvals.policy import Risk
 from gatebook.intents import Briefing, Value
 
 ApprovalState = Literal[
@@ -13,7 +14,6 @@ ApprovalState = Literal[
 OPEN_STATES: tuple[ApprovalState, ...] = ("pending", "approved", "claimed")
 
 ApprovalKind = Literal["effect", "hold", "limit"]
-Risk = Literal["low", "normal", "high", "critical"]
 
 Card = tuple[str, str, str, tuple[str, ...]]
 

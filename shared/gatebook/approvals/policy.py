@@ -140,7 +140,9 @@ class Policy:
         if not said:
             said.append(self._unnamed(reach, facts))
         strictest = max(outcome for outcome, _ in said)
-        return Verdict(outcome=strictest, rules=tuple(rule for outcome, rule in said if outcome is strictest))
+        return Verdict(
+            outcome=strictest, rules=tuple(rule for outcome, rule in said if outcome is strictest), editable=("body",)
+        )
 
     def _lists(self, name: str) -> list[tuple[Outcome, str]]:
         lists = (

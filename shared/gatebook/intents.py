@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import cast
@@ -59,6 +60,25 @@ class Amount(Value):
     currency: str = ""
 
 
+class Briefing(Value):
+    """What a person is shown beside a request, as the server fetched it when it was asked for. Texts are raw.
+
+    `previous` is the earlier form of what would leave, to compare it with, and `previous_from` whose it was. `origins`
+    are the places of the texts that policy looked at.
+    """
+
+    desk: str = ""
+    ref: str = ""
+    subject: str = ""
+    newest: str = ""
+    newest_from: str = ""
+    newest_at: datetime | None = None
+    recipients: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    previous: str = ""
+    previous_from: str = ""
+
+
 class Facts(Value):
     """What the server itself fetched about an intent; policy never sees the agent's summary.
 
@@ -70,6 +90,8 @@ class Facts(Value):
         amounts: Amounts that are known otherwise than from the texts.
         category: What the classifier last said of the target; empty when unknown.
         first_contact: Whether nobody wrote to the recipients before from this desk; None when unknown.
+        author: Who wrote what would leave, where the room knows.
+        briefing: For the person who decides; policy does not look at it.
     """
 
     target: str = ""
@@ -79,6 +101,8 @@ class Facts(Value):
     amounts: tuple[Amount, ...] = ()
     category: str = ""
     first_contact: bool | None = None
+    author: str = ""
+    briefing: Briefing = Briefing()
 
 
 def canonical(value: JsonValue) -> bytes:

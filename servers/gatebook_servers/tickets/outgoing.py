@@ -5,16 +5,19 @@ The guard calls these; the tools themselves only act. Facts are fetched from the
 
 from typing import Literal
 
+from gatebook.database.port import Transaction
 from gatebook.effects import Effect
 from gatebook.errors import ConflictError
 from gatebook.intents import Facts, Intent, Passage, digest
 from gatebook.runtime import Runtime
+from gatebook_servers.tickets.briefing import briefing, compared
 from gatebook_servers.tickets.desk import (
     Comment,
     Patch,
     Priority,
     StatusChange,
     Ticket,
+    TicketDesk,
     Visibility,
     newest_from_customer,
 )
@@ -34,7 +37,11 @@ async def draft_facts(runtime: Runtime, desk: Desk, ref: str, body: str) -> Fact
 
 async def reply_intent(runtime: Runtime, desk: Desk, draft_id: str, visibility: Visibility) -> Intent:
     """Sending: the draft's exact text, to whom, on which state of the conversation."""
-    draft = await _draft(runtime, draft_id)
+    return reply_by(desk, await _draft(runtime, draft_id), visibility)
+
+
+def reply_by(desk: TicketDesk, draft: StoredDraft, visibility: Visibility) -> Intent:
+    """Return what sending a draft means, whether it is stored already or not."""
     return Intent(
         target=target_of(desk, draft.ref),
         operation=REPLY,
@@ -57,9 +64,24 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
     Raises:
         ConflictError: If another draft superseded this one, the customer wrote again or has another address.
     """
-    draft = await _draft(runtime, draft_id)
+
+    def read(tx: Transaction) -> tuple[StoredDraft, StoredDraft | None]:
+        return Drafts(tx).get(draft_id), Drafts(tx).replaced_by(draft_id)
+
+    draft, previous = await runtime.transact(read)
     if draft.superseded_by:
         raise ConflictError("a newer draft replaced this one.", next_step="Send the newer draft.")
+    return await reply_judged(runtime, desk, draft, visibility, previous=previous)
+
+
+async def reply_judged(
+    runtime: Runtime, desk: TicketDesk, draft: StoredDraft, visibility: Visibility, *, previous: StoredDraft | None
+) -> Facts:
+    """Return the facts of sending a draft, whether it is stored already or not.
+
+    Raises:
+        ConflictError: If the customer wrote again or has another address.
+    """
     comments = await desk.comments(draft.ref)
     if newest_from_customer(comments) != draft.head:
         raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
@@ -68,8 +90,10 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
         raise ConflictError("the customer's address changed.", next_step="Draft anew.")
     said = Passage(where="draft", text=draft.body)
     if visibility == "internal":
-        return await _ticket_facts(runtime, desk, ticket, list(comments), said)
-    return await _customer_facts(runtime, desk, ticket, list(comments), said, notifies=True)
+        facts = await _ticket_facts(runtime, desk, ticket, list(comments), said)
+    else:
+        facts = await _customer_facts(runtime, desk, ticket, list(comments), said, notifies=True)
+    return compared(facts.model_copy(update={"author": draft.author}), previous)
 
 
 async def reply_found(
@@ -208,6 +232,7 @@ async def _ticket_facts(
     return Facts(
         target=target_of(desk, ticket.ref),
         passages=(*ticket_passages(ticket, comments), passage),
+        briefing=briefing(desk.account, ticket, comments),
         category=await runtime.transact(lambda tx: category_of(tx, ticket.ref), durable=False),
     )
 

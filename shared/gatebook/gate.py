@@ -163,6 +163,7 @@ class Gate:
             return recalled
         known = self._current(tx, intent)
         verdict = self._verdict(facts)
+        self.runtime.tell_policy(tx)
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         self._require_undenied(tx, intent)
@@ -187,6 +188,7 @@ class Gate:
         self.hold(tx, facts)
         self._require_undenied(tx, intent)
         verdict = self._verdict(facts)
+        self.runtime.tell_policy(tx)
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         known = self._current(tx, intent)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
+from gatebook.approvals.audit import Audit
 from gatebook.approvals.policy import Policy
+from gatebook.approvals.signing import AuditKey
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.port import Database, Transaction
 from gatebook.database.sqlite import SqliteDatabase
@@ -36,11 +38,13 @@ class Runtime:
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
     ports: dict[object, object] = field(default_factory=dict[object, object])
     _policy: Policy | None = field(default=None, repr=False)
+    _policy_told: str = field(default="", repr=False)
     _thread: DatabaseThread = field(default_factory=DatabaseThread, repr=False)
 
     def __post_init__(self) -> None:
         self.terms = SensitiveTerms(self.settings.sensitive_terms)
         self.vault = Vault(self.settings.record_key_file or self.settings.home / "recordings.key")
+        self.audit_key = AuditKey(self.settings.home / "audit.key")
 
     async def transact(
         self, work: Callable[[Transaction], T], *, keep_on_refusal: bool = False, durable: bool = True
@@ -87,6 +91,13 @@ class Runtime:
         path = self.settings.policy_file or self.settings.home / "policy.toml"
         self._policy = Policy.load(path, known=self._policy)
         return self._policy
+
+    def tell_policy(self, tx: Transaction) -> None:
+        """Put a policy that was not seen before into the audit log, in the transaction that relies on it."""
+        seen = self._policy.sha256 if self._policy else self._policy_told
+        # Told only once it is found there: the transaction that put it there may have rolled back.
+        if seen != self._policy_told and Audit(tx).saw_policy(seen):
+            self._policy_told = seen
 
     def close(self) -> None:
         """Release the database."""

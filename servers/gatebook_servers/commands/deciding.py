@@ -17,6 +17,7 @@ from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
+from gatebook_servers.commands import auditing
 from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
@@ -49,6 +50,7 @@ def add(commands: Commands) -> None:
     denial.add_argument("id")
     denial.add_argument("--reason", required=True)
     denial.set_defaults(run=deny_command)
+    auditing.add(approvals)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)
@@ -139,7 +141,7 @@ def resume_command(options: argparse.Namespace) -> int:
     """End the pause."""
     del options
     with opened() as runtime, runtime.database.transaction() as tx:
-        was_paused = Switches(tx).clear(PAUSE)
+        was_paused = Switches(tx).clear(PAUSE, person=person())
     say("resumed" if was_paused else "it was not paused")
     return 0
 

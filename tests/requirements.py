@@ -280,4 +280,23 @@ PROMISES: dict[str, Promise] = {
             "e2e/test_distribution.py::test_the_configuration_for_claude_desktop_has_absolute_paths_and_no_secret",
         ),
     ),
+    "audit": Promise(
+        "Any bit flipped, event cut out or moved in the audit log is found; what was rewritten as a whole or cut "
+        "at the end does not fit the signed checkpoints.",
+        (
+            "shared/test_audit.py::test_any_bit_flipped_is_found_and_where",
+            "shared/test_audit.py::test_an_event_cut_out_anywhere_is_found",
+            "shared/test_audit.py::test_events_that_changed_places_are_found",
+            "shared/test_audit.py::test_a_log_rewritten_from_any_event_on_with_fitting_hashes_is_found_by_a_checkpoint",
+            "shared/test_audit.py::test_checkpoints_are_written_after_many_events_or_some_time_and_a_cut_log_does_not_fit_them",
+            "shared/test_audit.py::test_processes_that_append_at_once_make_one_chain",
+        ),
+    ),
+    "audit-private": Promise(
+        "The audit log tells who asked, decided and used what, and holds no text of customers, agents or people.",
+        (
+            "shared/test_audit.py::test_the_log_tells_what_became_of_a_request_and_holds_no_text_of_anybody",
+            "shared/test_audit.py::test_what_time_and_the_agent_end_is_told_once",
+        ),
+    ),
 }

@@ -12,7 +12,7 @@ from gatebook.database.port import Transaction
 from gatebook.errors import NotFoundError
 from gatebook.intents import Value
 
-JobKind = Literal["execute_approved", "expire", "notify", "prune", "reconcile"]
+JobKind = Literal["audit_checkpoint", "execute_approved", "expire", "notify", "prune", "reconcile"]
 JobState = Literal["waiting", "leased", "done", "failed"]
 
 LEASE_S = 60.0
@@ -74,7 +74,7 @@ class Outbox:
             subject: About what.
             use_by: Until when it may be tried again, seconds since the epoch.
             place: Where it may be done; default where the tool of the approval `subject` is.
-            repeated: Whether it is to be done once more when it was done before, or failed.
+            repeated: Whether it is to be done once more when it was done before.
 
         Raises:
             NotFoundError: If no place is given and there is no such approval.
@@ -86,7 +86,7 @@ class Outbox:
                VALUES (:id, :kind, :subject, :tenant, :mode, :room, 'waiting', :now, :use_by, '', 0, 0, '', :now)
                ON CONFLICT (kind, subject) DO UPDATE SET state = 'waiting', due = excluded.due,
                  use_by = excluded.use_by, attempts = 0, error = '', created_at = excluded.created_at
-               WHERE outbox.state IN ('done', 'failed') AND :repeated = 1""",
+               WHERE outbox.state = 'done' AND :repeated = 1""",
             id=new_id("job"),
             kind=kind,
             subject=subject,
@@ -154,6 +154,16 @@ class Outbox:
     def rearrange(self, job: Job, *, after_s: float) -> bool:
         """Give back a job that was done and is to be done again after that many seconds. Returns as `finish`."""
         return self._release(job, state="waiting", due=self._tx.now + after_s, error="")
+
+    def hasten(self, kind: JobKind, subject: str) -> None:
+        """Let a job that waits be due now."""
+        self._tx.execute(
+            """UPDATE outbox SET due = :now
+               WHERE kind = :kind AND subject = :subject AND state = 'waiting' AND due > :now""",
+            now=self._tx.now,
+            kind=kind,
+            subject=subject,
+        )
 
     def of_subject(self, kind: JobKind, subject: str) -> Job | None:
         """Return the job about something."""

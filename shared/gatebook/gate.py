@@ -152,11 +152,13 @@ class Gate(Asking):
             return self.take_over(tx, recalled)
         if recalled is not None:
             return recalled
-        known = self._current(tx, intent)
+        asked = self._was_asked(tx, intent)
+        known = self._current(tx, intent) if asked else None
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
-        self._require_undenied(tx, intent)
+        if asked:
+            self._require_undenied(tx, intent)
         if known is not None and self._outgrown(tx, known, verdict):
             terms = strictest(terms_of(known), verdict)
             raise self._asked(tx, intent, terms, facts, known=known, record=record, handle=handle)
@@ -270,6 +272,12 @@ class Gate(Asking):
         wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
         if wait > 0:
             raise _in_progress(wait)
+
+    def _was_asked(self, tx: Transaction, intent: Intent) -> bool:
+        """Whether there may be a yes or a no; what policy simply allows needs no further look."""
+        return Approvals(tx).any_of(
+            tenant=self.runtime.settings.tenant, fingerprint=self._fingerprint(intent), effect_key=self._key(intent)
+        )
 
     def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""

@@ -7,7 +7,8 @@ from typing import cast
 from gatebook.approvals.models import Approval, Decision
 from gatebook.clock import moment
 from gatebook.deciding import limit_changes
-from gatebook_servers.commands.output import say, visible
+from gatebook.rendering import render
+from gatebook_servers.commands.output import say
 
 SHORT = 100
 """Characters of a value that is shown beside its name; longer ones get a section of their own."""
@@ -23,7 +24,10 @@ def show_request(request: Approval, decisions: list[Decision]) -> None:
     long = [field for field in fields if _long(field[1])]
     for title, text in [*long, *_background(request)]:
         say(f"--- {title}")
-        print(visible(text))
+        print(render(text).plain())
+    texts = [text for _, text in (*fields, *_background(request))]
+    for sentence in dict.fromkeys(notice.sentence for text in texts for notice in render(text).notices):
+        say(f"--- look twice: {sentence}")
     for decision in decisions:
         say(f"{decision.verdict} by {decision.person} at {time_of(decision.decided_at)} {decision.reason}".rstrip())
 

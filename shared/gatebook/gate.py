@@ -22,7 +22,6 @@ from gatebook.errors import (
     GatebookError,
     IdempotencyConflictError,
     InProgressError,
-    InvalidArgumentsError,
     OutcomeUnknownError,
     PolicyBlockedError,
 )
@@ -177,9 +176,6 @@ class Gate(Asking):
             IdempotencyConflictError: If there is nothing left to approve.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
         """
-        edited = self._edited(tx, intent)
-        if edited is not None and edited.state in ("pending", "approved"):
-            return edited
         if self._known(tx, intent) is not None:
             raise IdempotencyConflictError(
                 "this was already done or begun.", next_step="Call the tool itself: it returns what came of it."
@@ -204,13 +200,10 @@ class Gate(Asking):
             editor: The person.
 
         Raises:
-            InvalidArgumentsError: If nothing changes.
             IdempotencyConflictError: If the changed call was already done or begun.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
             ConflictError: If what was changed is not the newest any more.
         """
-        if self._fingerprint(edit.intent) == request.fingerprint:
-            raise InvalidArgumentsError("nothing would change.", next_step="Approve the request as it is.")
         if self._known(tx, edit.intent) is not None:
             raise IdempotencyConflictError("this was already done or begun.", next_step="Deny the request instead.")
         self.hold(tx, edit.facts)
@@ -228,7 +221,7 @@ class Gate(Asking):
     def _known(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
         row = Effects(tx).find(self._key(intent))
         if row is None or row.state == "not_applied":
-            edited = self._edited(tx, intent)
+            edited = self.edited(tx, intent)
             return edited and self._instead(tx, edited)
         if row.content_sha256 != intent.content_sha256:
             raise IdempotencyConflictError(
@@ -240,7 +233,7 @@ class Gate(Asking):
             raise _in_doubt()
         return row
 
-    def _edited(self, tx: Transaction, intent: Intent) -> Approval | None:
+    def edited(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the request that a person's change of this very call led to, unless it came back to this one."""
         key = self._key(intent)
         edited = Approvals(tx).edited(tenant=self.runtime.settings.tenant, effect_key=key)

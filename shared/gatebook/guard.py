@@ -186,8 +186,11 @@ class Guard(Extension):
         scope = Scope(self.runtime, caller, self)
         validated = spec.validate(arguments)
         intent = await spec.resolve(scope, validated)
-        facts = await spec.look(scope, validated)
         gate = Gate(self.runtime, spec, caller, validated, reason=reason)
+        edited = await self.runtime.look(lambda tx: gate.edited(tx, intent))
+        if edited is not None and edited.state in ("pending", "approved"):
+            return edited
+        facts = await spec.look(scope, validated)
         return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
 
     def loaded(self, tool: str) -> ToolSpec:

@@ -25,7 +25,7 @@ def show_request(request: Approval, decisions: list[Decision]) -> None:
     for title, text in [*long, *_background(request)]:
         say(f"--- {title}")
         print(render(text).plain())
-    texts = [text for _, text in [*fields, *_background(request)]]
+    texts = [text for _, text in (*fields, *_background(request))]
     for sentence in dict.fromkeys(notice.sentence for text in texts for notice in render(text).notices):
         say(f"--- look twice: {sentence}")
     for decision in decisions:

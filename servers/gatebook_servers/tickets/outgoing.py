@@ -75,7 +75,7 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
 
 
 async def reply_judged(
-    runtime: Runtime, desk: TicketDesk, draft: StoredDraft, visibility: Visibility, *, previous: StoredDraft | None
+    runtime: Runtime, desk: Desk, draft: StoredDraft, visibility: Visibility, *, previous: StoredDraft | None
 ) -> Facts:
     """Return the facts of sending a draft, whether it is stored already or not.
 

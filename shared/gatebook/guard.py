@@ -40,6 +40,8 @@ from gatebook.toolspec import ToolSpec, warned
 
 logger = logging.getLogger(__name__)
 RUN_HEADER = "x-run-id"
+MERGED = "gatebook"
+"""The name by which hosts know the one server that offers every tool."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ class Guard(Extension):
                 return await self._answer(spec, params, ctx, message=message, principal=principal)
         except GatebookError as error:
             record.error, record.outcome = error.code, record.outcome or "refused"
-            return await self._refuse(error, message, principal)
+            return await self._refuse(error, message, spec=spec, principal=principal)
         except Exception:
             # The outermost handler: a defect is logged here and reaches no model.
             logger.exception("a tool failed")
             record.error = record.outcome = "defect"
-            return await self._refuse(_DefectError(), message, principal)
+            return await self._refuse(_DefectError(), message, spec=spec, principal=principal)
         finally:
             record.emit()
 
@@ -189,6 +191,11 @@ class Guard(Extension):
         gate = Gate(self.runtime, spec, caller, validated, reason=reason)
         return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
 
+    def offers(self, server: str, tool: str) -> bool:
+        """Whether the suite itself has this tool, so that this guard stands in front of it."""
+        spec = self.catalogue.get(tool)
+        return spec is not None and server in (spec.server, MERGED)
+
     def _loaded(self, tool: str) -> ToolSpec:
         spec = self.catalogue.get(tool)
         if spec is None:
@@ -226,6 +233,8 @@ class Guard(Extension):
 
     def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
         """Take `run_id` off the arguments; the operator's run is authoritative."""
+        if spec.for_client:
+            return ""
         header = ctx.request.headers.get(RUN_HEADER, "") if isinstance(ctx.request, Request) else ""
         fixed = header or self.runtime.settings.run_id
         given = raw.get("run_id", "") if spec.declares_run else raw.pop("run_id", "")
@@ -322,9 +331,12 @@ class Guard(Extension):
     def _gate(self, call: Call) -> Gate:
         return Gate(self.runtime, call.spec, call.scope.caller, call.arguments)
 
-    async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
+    async def _refuse(
+        self, error: GatebookError, message: Message, *, spec: ToolSpec | None, principal: str
+    ) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
-        result, record = error.as_result(), message.record
+        said = spec.as_refusal if spec else GatebookError.as_result
+        result, record = said(error), message.record
         record_answer = message.answered(result)
         if record.counted and record_answer is None:
             return result
@@ -341,7 +353,7 @@ class Guard(Extension):
             logger.warning("a refused call could not be counted")
         except GatebookError as ceiling:
             record.error = ceiling.code
-            return ceiling.as_result()
+            return said(ceiling)
         return result
 
 

@@ -17,6 +17,7 @@ from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
+from gatebook_servers.commands import hooks
 from gatebook_servers.commands.context import Commands, opened, person, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
@@ -49,6 +50,7 @@ def add(commands: Commands) -> None:
     deny.add_argument("id")
     deny.add_argument("--reason", required=True)
     deny.set_defaults(run=deny_command)
+    hooks.add(approvals)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)
@@ -73,7 +75,7 @@ def list_command(options: argparse.Namespace) -> int:
             (
                 request.approval_id,
                 request.shown,
-                request.tool if request.kind == "effect" else request.kind,
+                request.tool if request.kind in ("effect", "foreign") else request.kind,
                 request.target,
                 ", ".join(request.rules),
                 _time(request.created_at),
@@ -114,6 +116,9 @@ def approve_command(options: argparse.Namespace) -> int:
             return _tell_raised(request)
         if request.kind == "hold":
             say(f"released: the next run may work on {request.target}")
+            return 0
+        if request.kind == "foreign":
+            say(f"approved: exactly this call of {request.tool} is let through once, when it is asked for again")
             return 0
         return anyio.run(_execute, runtime, request)
 
@@ -237,6 +242,8 @@ def _section(title: str, text: str) -> None:
 def _what(request: Approval) -> str:
     if request.kind == "hold":
         return "release this text for the agent"
+    if request.kind == "foreign":
+        return f"{request.tool}, a tool that is not Gatebook's"
     return "raise limits of a run" if request.kind == "limit" else f"{request.tool} ({request.operation})"
 
 

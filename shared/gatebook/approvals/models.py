@@ -12,7 +12,7 @@ ApprovalState = Literal[
 ]
 OPEN_STATES: tuple[ApprovalState, ...] = ("pending", "approved", "claimed")
 
-ApprovalKind = Literal["effect", "hold", "limit"]
+ApprovalKind = Literal["effect", "hold", "limit", "foreign"]
 
 
 def _decoded(value: object) -> object:
@@ -20,7 +20,11 @@ def _decoded(value: object) -> object:
 
 
 class Approval(Value):
-    """One request for a person's yes: to an `effect`, to release the texts of a `hold`, or to raise a run's `limit`."""
+    """One request for a person's yes.
+
+    It is to an `effect`, to release the texts of a `hold`, to raise a run's `limit`, or to let one call to a tool pass
+    that is not ours (`foreign`).
+    """
 
     approval_id: str
     tenant: str

@@ -262,8 +262,11 @@ def _strict_metadata(function: Function, injected: Injected, *, structured: bool
         (loose.arg_model,),
         {"model_config": ConfigDict(extra="forbid"), "__module__": function.__module__},
     )
-    schema = portable_output(loose.output_model) if structured else None
-    return FuncMetadata(arg_model=model, output_schema=schema, output_model=loose.output_model)
+    if not structured:
+        return FuncMetadata(arg_model=model)
+    return FuncMetadata(
+        arg_model=model, output_schema=portable_output(loose.output_model), output_model=loose.output_model
+    )
 
 
 def _unwrapped(text: str) -> str:

@@ -58,8 +58,21 @@ def claude_code_hook(runtime: Runtime) -> Hook:
     return answer
 
 
-def hook_entry(settings: Settings, transport: str) -> dict[str, JsonValue]:
-    """Return the entry of Claude Code's settings that asks the hook before every call, and blocks when it fails."""
+def asking_settings(settings: Settings, transport: str, *, defer: bool) -> dict[str, JsonValue]:
+    """Return settings of Claude Code by which no call runs unasked, also not with what an allow rule names.
+
+    Args:
+        settings: Where the hook is.
+        transport: How it is reached.
+        defer: Whether a headless session ends as long as a person has not decided, instead of waiting.
+    """
+    rules: dict[str, JsonValue] = {"ask": ["*"], "disableBypassPermissionsMode": "disable"}
+    hooks: dict[str, JsonValue] = {"hooks": {"PreToolUse": [_hook_entry(settings, transport)]}} if defer else {}
+    return {"permissions": rules, **hooks}
+
+
+def _hook_entry(settings: Settings, transport: str) -> dict[str, JsonValue]:
+    """Return the hook before every call; it blocks when it fails, which Claude Code does not do by itself."""
     asked: dict[str, JsonValue]
     if transport == "stdio":
         home = shlex.quote(f"GATEBOOK_HOME={settings.home.absolute()}")

@@ -154,7 +154,7 @@ class ForeignCalls:
             content=intent.content,
             fingerprint=self._fingerprint(call),
             mode=settings.mode,
-            rules=verdict.rules,
+            verdict=verdict,
             reason="",
             decide_within_s=settings.decide_within_s,
         )

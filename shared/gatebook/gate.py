@@ -4,10 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
+from gatebook.approvals.cases import Case, Earlier
 from gatebook.approvals.holds import HoldRequest, require_release, sensitive_passages
 from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.effects import Effect, EffectRow, Effects
 from gatebook.errors import (
@@ -25,7 +29,7 @@ from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
 from gatebook.runtime import Runtime
 from gatebook.switches import RESTORED, Switches
-from gatebook.telemetry import CallRecord
+from gatebook.telemetry import CallRecord, count_shadow
 from gatebook.toolspec import ToolSpec
 
 
@@ -102,13 +106,13 @@ class Gate:
         if found:
             require_release(tx, self._hold_request(facts), found)
 
-    def judge_stage(self, facts: Facts) -> None:
+    def judge_stage(self, tx: Transaction, facts: Facts) -> None:
         """Apply policy to a read or a stage; it happens or it does not, there is nothing to approve yet.
 
         Raises:
             PolicyBlockedError: If the operator's policy does not simply allow it.
         """
-        verdict = self._verdict(facts)
+        verdict = self._verdict(tx, facts, content=self.spec.dump(self.arguments))
         if verdict.outcome is not Outcome.ALLOW:
             raise _blocked(verdict)
 
@@ -162,7 +166,7 @@ class Gate:
         if recalled is not None:
             return recalled
         known = self._current(tx, intent)
-        verdict = self._verdict(facts)
+        verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         self._require_undenied(tx, intent)
@@ -186,7 +190,7 @@ class Gate:
             )
         self.hold(tx, facts)
         self._require_undenied(tx, intent)
-        verdict = self._verdict(facts)
+        verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         known = self._current(tx, intent)
@@ -317,8 +321,22 @@ class Gate:
             forgotten=Switches(tx).reason(RESTORED) is not None,
         )
 
-    def _verdict(self, facts: Facts) -> Verdict:
-        return self.runtime.policy().judge(name=self.spec.qualified, reach=self.spec.reach, facts=facts)
+    def _verdict(self, tx: Transaction, facts: Facts, *, content: dict[str, JsonValue], key: str = "") -> Verdict:
+        settings, name, principal = self.runtime.settings, self.spec.qualified, self.caller.principal
+        case = Case(
+            name=name,
+            reach=self.spec.reach,
+            facts=facts,
+            content=content,
+            principal=principal,
+            mode=settings.mode,
+            at=moment(tx.now).astimezone(settings.zone),
+            earlier=Earlier(tx, name, principal, settings.tenant, settings.mode, key),
+        )
+        verdict = self.runtime.policy(self.spec.reach).judge(case)
+        for rule in verdict.shadow:
+            count_shadow(rule, tool=name, outcome=verdict.outcome.name.lower())
+        return verdict
 
     def _run(self, tx: Transaction, handle: str) -> Run | None:
         return Runs(tx).active(handle) if handle and self.spec.is_step else None

@@ -1,10 +1,12 @@
 """Policy: what is allowed, what a person is asked about, what is never done; a broken policy allows nothing."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from gatebook.approvals.policy import Outcome, Policy
+from gatebook.approvals.policy import Case, Outcome, Policy
+from gatebook.approvals.rulebook import Rulebook
 from gatebook.errors import ConfigurationError
 from gatebook.intents import Facts, Passage
 from gatebook.reach import Reach
@@ -187,7 +189,7 @@ def test_the_strictest_outcome_wins_and_names_its_rules() -> None:
     )
 
     def judged(name: str, *, notifies: bool = False, reach: Reach = Reach.SEND) -> tuple[Outcome, tuple[str, ...]]:
-        verdict = policy.judge(name=name, reach=reach, facts=Facts(notifies=notifies))
+        verdict = policy.judge(Case(name, reach, Facts(notifies=notifies)))
         return verdict.outcome, verdict.rules
 
     assert judged("a.x") == (Outcome.ALLOW, ("always_allow",))
@@ -202,29 +204,39 @@ def test_the_strictest_outcome_wins_and_names_its_rules() -> None:
 def test_a_mild_default_never_covers_what_notifies_or_cannot_be_undone() -> None:
     policy = Policy('version = 1\ndefault = "allow"')
     loud, quiet = Facts(notifies=True), Facts(notifies=False)
-    assert policy.judge(name="a.b", reach=Reach.WRITE, facts=quiet).outcome is Outcome.ALLOW
-    assert policy.judge(name="a.b", reach=Reach.WRITE, facts=loud).outcome is Outcome.REVIEW
-    assert policy.judge(name="a.b", reach=Reach.SEND, facts=quiet).outcome is Outcome.REVIEW
+    assert policy.judge(Case("a.b", Reach.WRITE, quiet)).outcome is Outcome.ALLOW
+    assert policy.judge(Case("a.b", Reach.WRITE, loud)).outcome is Outcome.REVIEW
+    assert policy.judge(Case("a.b", Reach.SEND, quiet)).outcome is Outcome.REVIEW
 
 
 def test_a_rule_named_like_a_built_in_category_matches_its_own_words_only() -> None:
     policy = Policy(
-        'version = 1\n[[rule]]\nid = "legal"\ntools = ["*"]\nwhen.keywords.any = ["contract"]\nthen.outcome = "allow"'
+        'version = 1\n[[rule]]\nid = "legal"\ntools = ["*"]\nwhen.keywords.any = ["contract"]\nthen.outcome = "deny"'
     )
 
     def judged(text: str) -> Outcome:
         facts = Facts(passages=(Passage(where="body", text=text),))
-        return policy.judge(name="a.b", reach=Reach.SEND, facts=facts).outcome
+        return policy.judge(Case("a.b", Reach.SEND, facts)).outcome
 
-    assert judged("the contract") is Outcome.ALLOW
+    assert judged("the contract") is Outcome.DENY
     assert judged("my lawyer takes legal action") is Outcome.REVIEW
 
 
-def test_the_policy_is_parsed_again_only_when_the_file_changed(tmp_path: Path) -> None:
+def test_the_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    shipped = Policy.load(path)
-    assert Policy.load(path, known=shipped) is shipped
+    rulebook = Rulebook(path)
+    shipped = rulebook.in_force()
+    assert rulebook.in_force() is shipped
     path.write_text("version = 1", encoding="utf-8")
-    own = Policy.load(path, known=shipped)
+    own = rulebook.in_force()
     assert own.source == "version = 1"
-    assert Policy.load(path, known=own) is own
+    found = path.stat()
+    path.write_text("version = 2", encoding="utf-8")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert rulebook.in_force() is own
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+    with pytest.raises(ConfigurationError, match="version"):
+        rulebook.in_force()
+    assert rulebook.in_force(Reach.STAGE).source == shipped.source
+    path.unlink()
+    assert rulebook.in_force().source == shipped.source

@@ -5,14 +5,17 @@ exactly which input, lets one call pass, and is never a grant for an effect of o
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, JsonValue
 
 from gatebook.admission import Admission
+from gatebook.approvals.cases import Case, Earlier
 from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.errors import ApprovalDeniedError, ApprovalRequiredError, ForbiddenError, PolicyBlockedError
 from gatebook.injection import Broker, Caller
@@ -20,10 +23,10 @@ from gatebook.intents import Facts, Intent, Passage, Value, digest, effect_key, 
 from gatebook.reach import Reach
 from gatebook.runtime import Runtime
 from gatebook.switches import Switches
+from gatebook.telemetry import count_shadow
 
-HOST = "claude-code"
-POLICY_ROOM = "foreign"
-"""What policy calls these tools by: `foreign.Bash`, `foreign.mcp__forge__open_issue`."""
+ROOM = "foreign"
+"""The server that these tools have in requests and in policy: `foreign.Bash`, `foreign.mcp__forge__open_issue`."""
 
 ToolName = Annotated[
     str, Field(description="The tool, as the host calls it.", min_length=1, pattern=r"^[A-Za-z0-9_.-]{1,128}$")
@@ -40,16 +43,19 @@ class ForeignCall(Value):
     tool_use_id: ToolUseId
 
     @property
-    def intent(self) -> Intent:
-        """What the call would do, as far as anybody here can tell."""
-        return Intent(
-            target=self.tool_name, operation="call", subject=digest(self.tool_input), content={"input": self.tool_input}
-        )
-
-    @property
     def used(self) -> str:
         """Why a request is used that let this call pass."""
         return f"call {self.tool_use_id}"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A call and what a yes to it is bound to."""
+
+    call: ForeignCall
+    intent: Intent
+    key: str
+    fingerprint: str
 
 
 class ForeignCalls:
@@ -85,17 +91,34 @@ class ForeignCalls:
         """
         if self._is_ours(call.tool_name):
             return
-        await self._runtime.transact(lambda tx: self._decide(tx, call, counted=counted), keep_on_refusal=True)
+        asked = self._asked(call)
+        await self._runtime.transact(lambda tx: self._decide(tx, asked, counted=counted), keep_on_refusal=True)
 
     def _is_ours(self, tool_name: str) -> bool:
         prefix, _, rest = tool_name.partition("__")
         server, _, tool = rest.partition("__")
         return prefix == "mcp" and self._broker.offers(server, tool)
 
-    def _decide(self, tx: Transaction, call: ForeignCall, *, counted: bool) -> None:
+    def _asked(self, call: ForeignCall) -> _Asked:
+        settings = self._runtime.settings
+        intent = Intent(
+            target=call.tool_name, operation="call", subject=digest(call.tool_input), content={"input": call.tool_input}
+        )
+        print_ = fingerprint(
+            intent,
+            tenant=settings.tenant,
+            principal=self._caller.principal,
+            mode=settings.mode,
+            server=ROOM,
+            tool=call.tool_name,
+            tool_sha256="",
+        )
+        return _Asked(call, intent, effect_key(intent, tenant=settings.tenant, mode=settings.mode), print_)
+
+    def _decide(self, tx: Transaction, asked: _Asked, *, counted: bool) -> None:
         if not counted:
             Admission(self._runtime.settings).count(tx, self._caller.principal)
-        verdict = self._verdict(call)
+        verdict = self._verdict(tx, asked)
         if verdict.outcome is Outcome.DENY:
             raise PolicyBlockedError(
                 "the operator's policy does not allow this tool, or not so.",
@@ -104,7 +127,27 @@ class ForeignCalls:
             )
         self._require_live(tx)
         if verdict.outcome is Outcome.REVIEW:
-            self._require_yes(tx, call, verdict)
+            self._require_yes(tx, asked, verdict)
+
+    def _verdict(self, tx: Transaction, asked: _Asked) -> Verdict:
+        settings, principal = self._runtime.settings, self._caller.principal
+        name = f"{ROOM}.{asked.call.tool_name}"
+        texts = Passage(where="input", text="\n".join(_texts(asked.call.tool_input)))
+        case = Case(
+            name=name,
+            reach=Reach.SEND,
+            # It may notify anybody: no rule for quiet calls lets it pass.
+            facts=Facts(target=asked.call.tool_name, passages=(texts,), notifies=True),
+            content=asked.call.tool_input,
+            principal=principal,
+            mode=settings.mode,
+            at=moment(tx.now).astimezone(settings.zone),
+            earlier=Earlier(tx, name, principal, settings.tenant, settings.mode, asked.key),
+        )
+        verdict = self._runtime.policy(Reach.SEND).judge(case)
+        for rule in verdict.shadow:
+            count_shadow(rule, tool=name, outcome=verdict.outcome.name.lower())
+        return verdict
 
     def _require_live(self, tx: Transaction) -> None:
         """Nobody here knows what a foreign tool does, so it counts as one that cannot be undone."""
@@ -112,76 +155,48 @@ class ForeignCalls:
         if self._runtime.settings.mode != "live":
             raise ForbiddenError("in a dry run nothing is done outside.", next_step="Do without it.")
 
-    def _require_yes(self, tx: Transaction, call: ForeignCall, verdict: Verdict) -> None:
-        approvals, tenant, print_ = Approvals(tx), self._runtime.settings.tenant, self._fingerprint(call)
-        if self._passed(approvals, call, print_):
+    def _require_yes(self, tx: Transaction, asked: _Asked, verdict: Verdict) -> None:
+        approvals, tenant = Approvals(tx), self._runtime.settings.tenant
+        same = approvals.used_for(
+            tenant=tenant, effect_key=asked.key, fingerprint=asked.fingerprint, reason=asked.call.used
+        )
+        if same is not None:
             return
-        known = approvals.of_fingerprint(tenant=tenant, fingerprint=print_)
+        known = approvals.of_fingerprint(tenant=tenant, fingerprint=asked.fingerprint)
         if known is not None and known.state == "denied" and self._still(tx, known):
             raise _denied(known)
-        if approvals.consume(tenant=tenant, fingerprint=print_) is not None:
-            assert known is not None
-            approvals.settle(known.approval_id, state="used", reason=call.used)
+        granted = approvals.consume(tenant=tenant, fingerprint=asked.fingerprint)
+        if granted is not None:
+            approvals.settle(granted, state="used", reason=asked.call.used)
             return
-        waiting = known is not None and known.state in ("pending", "approved")
-        raise undecided(known if known is not None and waiting else self._ask(approvals, call, verdict))
-
-    def _passed(self, approvals: Approvals, call: ForeignCall, print_: str) -> bool:
-        """Whether exactly this call was let through before."""
-        used = approvals.used_for(
-            tenant=self._runtime.settings.tenant, effect_key=self._key(call), fingerprint=print_, reason=call.used
-        )
-        return used is not None
+        if known is None or known.state not in ("pending", "approved"):
+            known = self._ask(approvals, asked, verdict)
+        raise undecided(known)
 
     def _still(self, tx: Transaction, denied: Approval) -> bool:
         """Whether a no still stands: as long as a yes may be used."""
         return tx.now < denied.changed_at + self._runtime.settings.use_within_s
 
-    def _ask(self, approvals: Approvals, call: ForeignCall, verdict: Verdict) -> Approval:
-        settings, intent = self._runtime.settings, call.intent
+    def _ask(self, approvals: Approvals, asked: _Asked, verdict: Verdict) -> Approval:
+        settings, intent = self._runtime.settings, asked.intent
         return approvals.ask(
             tenant=settings.tenant,
             principal=self._caller.principal,
             run_id=self._caller.run,
             kind="foreign",
-            server=HOST,
-            tool=call.tool_name,
+            server=ROOM,
+            tool=asked.call.tool_name,
             tool_sha256="",
-            arguments={"tool_use_id": call.tool_use_id},
-            effect_key=self._key(call),
+            arguments={"tool_use_id": asked.call.tool_use_id},
+            effect_key=asked.key,
             target=intent.target,
             operation=intent.operation,
             content=intent.content,
-            fingerprint=self._fingerprint(call),
+            fingerprint=asked.fingerprint,
             mode=settings.mode,
             verdict=verdict,
             reason="",
             decide_within_s=settings.decide_within_s,
-        )
-
-    def _verdict(self, call: ForeignCall) -> Verdict:
-        # It may notify anybody: no rule for quiet calls can let it pass.
-        facts = Facts(
-            target=call.tool_name,
-            passages=(Passage(where="input", text="\n".join(_texts(call.tool_input))),),
-            notifies=True,
-        )
-        return self._runtime.policy().judge(name=f"{POLICY_ROOM}.{call.tool_name}", reach=Reach.SEND, facts=facts)
-
-    def _key(self, call: ForeignCall) -> str:
-        settings = self._runtime.settings
-        return effect_key(call.intent, tenant=settings.tenant, mode=settings.mode)
-
-    def _fingerprint(self, call: ForeignCall) -> str:
-        settings = self._runtime.settings
-        return fingerprint(
-            call.intent,
-            tenant=settings.tenant,
-            principal=self._caller.principal,
-            mode=settings.mode,
-            server=HOST,
-            tool=call.tool_name,
-            tool_sha256="",
         )
 
 

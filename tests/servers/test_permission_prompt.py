@@ -138,11 +138,11 @@ async def test_a_no_stands_as_long_as_a_yes_would(suite: Suite) -> None:
     assert len(suite.requests()) == 1
 
 
-@pytest.mark.parametrize("approved", [True, False])
-async def test_what_nobody_decided_or_used_in_time_lets_nothing_pass(suite: Suite, approved: bool) -> None:
+@pytest.mark.parametrize("decided", ["approved", "not at all"])
+async def test_what_nobody_decided_or_used_in_time_lets_nothing_pass(suite: Suite, decided: str) -> None:
     await behavior(suite)
     before = the_request(suite)
-    if approved:
+    if decided == "approved":
         suite.approve(before)
     suite.clock.advance(73 * HOUR_S)
     assert await behavior(suite) == "deny"
@@ -183,10 +183,10 @@ async def test_a_tool_that_only_looks_like_ours_does_not_pass(suite: Suite, tool
 
 async def test_policy_lets_pass_what_it_names_and_never_what_it_forbids(suite: Suite) -> None:
     policy(suite, 'always_allow = ["foreign.Read"]', 'never = ["foreign.mcp__forge__delete_*"]')
-    assert await behavior(suite, "Read", {"file_path": "/tmp/a"}) == "allow"
+    assert await behavior(suite, "Read", {"file_path": "notes.txt"}) == "allow"
     assert await behavior(suite, "mcp__forge__delete_project", {}) == "deny"
     assert suite.requests("all") == []
-    assert await behavior(suite, "Write", {"file_path": "/tmp/a"}) == "deny"
+    assert await behavior(suite, "Write", {"file_path": "notes.txt"}) == "deny"
     assert len(suite.requests()) == 1
 
 
@@ -232,21 +232,32 @@ async def test_nothing_passes_while_all_is_paused_or_in_a_dry_run(suite: Suite) 
     assert await behavior(suite) == "allow"
 
 
-@pytest.mark.parametrize("decide", [Suite.approve, Suite.deny])
-async def test_the_prompt_waits_and_answers_as_soon_as_a_person_decided(
-    suite: Suite, decide: Callable[[Suite, str], object]
-) -> None:
-    waiting = suite.another_process(claude_prompt_wait_s=60)
+async def waited(suite: Suite, happens: Callable[[], object]) -> JsonValue:
+    """Ask with a prompt that waits; what happens once it waits; what it answers then."""
+    asking = anyio.Event()
+
+    async def told(_done: float, _of: float | None, _what: str | None) -> None:
+        asking.set()
 
     async def ask() -> JsonValue:
-        return await behavior(suite, runtime=waiting)
+        async with suite.agent("approvals", runtime=suite.another_process(claude_prompt_wait_s=60)) as agent:
+            arguments = {"tool_name": "Bash", "input": BASH, "tool_use_id": "toolu_1"}
+            result = await agent.client.call_tool("permission_prompt", arguments, progress_callback=told)
+            return cast("Json", json.loads(text_of(result)))["behavior"]
 
     with anyio.fail_after(10):
         async with under_way(ask) as answered:
-            while not suite.requests():
-                await anyio.sleep(0.01)
-            decide(suite, the_request(suite))
-    assert answered == ["allow" if decide is Suite.approve else "deny"]
+            await asking.wait()
+            happens()
+    return answered[0]
+
+
+async def test_the_prompt_waits_and_answers_as_soon_as_a_person_said_yes(suite: Suite) -> None:
+    assert await waited(suite, lambda: suite.approve(the_request(suite))) == "allow"
+
+
+async def test_the_prompt_waits_and_answers_as_soon_as_a_person_said_no(suite: Suite) -> None:
+    assert await waited(suite, lambda: suite.deny(the_request(suite))) == "deny"
 
 
 async def test_a_wait_that_nobody_ends_is_a_denial_and_a_late_yes_counts_for_the_next_call(suite: Suite) -> None:
@@ -257,17 +268,7 @@ async def test_a_wait_that_nobody_ends_is_a_denial_and_a_late_yes_counts_for_the
 
 
 async def test_a_request_that_expires_while_it_is_waited_for_is_a_denial(suite: Suite) -> None:
-    waiting = suite.another_process(claude_prompt_wait_s=60)
-
-    async def ask() -> JsonValue:
-        return await behavior(suite, runtime=waiting)
-
-    with anyio.fail_after(10):
-        async with under_way(ask) as answered:
-            while not suite.requests():
-                await anyio.sleep(0.01)
-            suite.clock.advance(73 * HOUR_S)
-    assert answered == ["deny"]
+    assert await waited(suite, lambda: suite.clock.advance(73 * HOUR_S)) == "deny"
     assert suite.requests() == []
 
 

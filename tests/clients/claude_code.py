@@ -108,14 +108,23 @@ class Report:
     """One run of Claude Code.
 
     Attributes:
-        opening: Its first event.
+        events: What it wrote to stdout.
         outcome: Its last event.
         stderr: What it and nobody else wrote there; it keeps the servers' stderr to itself.
     """
 
-    opening: Opening
+    events: str
     outcome: Outcome
     stderr: str
+
+    @property
+    def opening(self) -> Opening:
+        """Its first event.
+
+        Raises:
+            AssertionError: It ended before it: a resumed session may, when its call is still deferred.
+        """
+        return Opening.model_validate_json(_event(self.events, "system", "init"))
 
 
 def find_cli() -> Path | None:
@@ -166,7 +175,7 @@ class ClaudeCode:
 
         Raises:
             subprocess.TimeoutExpired: It did not end within `TIME_LIMIT_S`.
-            AssertionError: It ended without the two events that every run has.
+            AssertionError: It ended without saying how.
         """
         file = self.place / "mcp.json"
         file.write_text(json.dumps(config), encoding="utf-8")
@@ -177,9 +186,8 @@ class ClaudeCode:
             command, cwd=self.directory("work"), env={**self._environment(api_url), **(env or {})}
         )
         assert stdout, f"Claude Code said nothing but {stderr!r}"
-        opening = Opening.model_validate_json(_event(stdout, "system", "init"))
         outcome = Outcome.model_validate_json(_event(stdout, "result"))
-        return Report(opening, outcome, stderr)
+        return Report(stdout, outcome, stderr)
 
     def directory(self, name: str) -> Path:
         """Return one of its directories: `home`, `tmp` or `work`, where it is started."""

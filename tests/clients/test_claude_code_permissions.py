@@ -242,24 +242,21 @@ def test_nothing_runs_while_the_hook_cannot_be_reached(hasty: Desk) -> None:
     assert all("blocking" in refusal for refusal in refusals(api))
 
 
-@pytest.mark.parametrize("trouble", ["token", "home"])
+@pytest.mark.parametrize("trouble", ["token", "settings"])
 def test_nothing_runs_when_the_hook_is_refused_or_broken(hasty: Desk, trouble: str) -> None:
-    with reached(hasty, "http"):
+    probe = {"probe": hasty.servers()["probe"]}
+    with reached(hasty, "http" if trouble == "token" else "stdio") as env:
         transport = "http" if trouble == "token" else "stdio"
         settings = f"--settings={hasty.asking('defer', transport=transport, permissions={})}"
-        if trouble == "home":
+        hasty.home.mkdir(exist_ok=True)
+        if trouble == "settings":
             (hasty.home / "gatebook.toml").write_text("nonsense", encoding="utf-8")
-        _, api = hasty.work(
-            [TOUCH, COUNTED, DONE], settings, "--allowedTools=Bash,mcp__probe__*", servers=probe_alone(hasty),
-            env={"GATEBOOK_TOKEN": "another"},
-        )  # fmt: skip
-        assert not hasty.ran
-        assert hasty.count == 0
-        assert len(refusals(api)) == 2
-
-
-def probe_alone(desk: Desk) -> dict[str, JsonValue]:
-    return {"probe": desk.servers()["probe"]}
+        wrong = {name: "another" for name in env}
+        allowed = "--allowedTools=Bash,mcp__probe__*"
+        _, api = hasty.work([TOUCH, COUNTED, DONE], settings, allowed, servers=probe, env=wrong)
+    assert not hasty.ran
+    assert hasty.count == 0
+    assert len(refusals(api)) == 2
 
 
 def test_nothing_runs_while_the_broker_cannot_be_reached(hasty: Desk) -> None:
@@ -274,6 +271,7 @@ def test_nothing_runs_while_the_broker_cannot_be_reached(hasty: Desk) -> None:
 
 def test_nothing_runs_when_the_database_is_gone(hasty: Desk) -> None:
     settings = f"--settings={hasty.asking('wait')}"
+    hasty.home.mkdir()
     (hasty.home / "gatebook.db").write_bytes(b"no database" * 1_000)
     with pytest.raises(AssertionError, match="permission_prompt"):
         hasty.work([TOUCH, COUNTED, DONE], PROMPT, settings)

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pydantic import JsonValue
 
 from gatebook.runtime import Runtime
@@ -458,7 +458,14 @@ class ForeignCalls(RuleBasedStateMachine):
         assert self.allowed == sum(request.state == "used" for request in self.suite.requests("all"))
 
 
-TestForeignCalls = ForeignCalls.TestCase
-TestForeignCalls.settings = settings(
-    max_examples=15, database=None, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+def test_a_yes_is_used_at_most_once_in_whatever_order_things_happen() -> None:
+    run_state_machine_as_test(
+        ForeignCalls,
+        settings=settings(
+            max_examples=15,
+            database=None,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

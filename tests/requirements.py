@@ -36,8 +36,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "foreign-tools": Promise(
-        "A tool of any other server, or one that is built into Claude Code, can be put behind the same people: the real "
-        "client runs a call once after a yes, also in a later session, and runs nothing when the broker or hook is down.",
+        "Tools of any other server, and those built into Claude Code, can be put behind the same people: the client "
+        "runs a call once after a yes, also in a later session, and nothing when the broker or the hook is down.",
         (
             "clients/test_claude_code_permissions.py::test_what_policy_allows_runs_and_what_it_never_allows_does_not",
             "clients/test_claude_code_permissions.py::test_a_call_that_waits_for_nobody_is_pending_and_the_same_call_runs_once_after_a_yes",
@@ -53,8 +53,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "foreign-calls-bound": Promise(
-        "A yes to a foreign call is for one caller, one tool, one exact input and one call, is no grant for an effect of "
-        "Gatebook's own, and whatever goes wrong is a denial in the form that the client reads.",
+        "A yes to a foreign call is for one caller, one tool, one exact input and one call, and no grant for an effect "
+        "of Gatebook's own. Whatever goes wrong is a denial in the form that the client reads.",
         (
             "servers/test_permission_prompt.py::test_a_yes_is_used_at_most_once_in_whatever_order_things_happen",
             "servers/test_permission_prompt.py::test_a_yes_lets_one_call_pass_however_often_that_call_asks",

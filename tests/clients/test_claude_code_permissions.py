@@ -251,7 +251,7 @@ def test_nothing_runs_when_the_hook_is_refused_or_broken(hasty: Desk, trouble: s
         hasty.home.mkdir(exist_ok=True)
         if trouble == "settings":
             (hasty.home / "gatebook.toml").write_text("nonsense", encoding="utf-8")
-        wrong = {name: "another" for name in env}
+        wrong = dict.fromkeys(env, "another")
         allowed = "--allowedTools=Bash,mcp__probe__*"
         _, api = hasty.work([TOUCH, COUNTED, DONE], settings, allowed, servers=probe, env=wrong)
     assert not hasty.ran

@@ -156,7 +156,7 @@ async def test_a_get_asks_nothing(suite: Suite) -> None:
         assert (await client.get("/hooks/claude-code")).status_code == 405
 
 
-@settings(max_examples=100, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies=st.lists(st.binary(max_size=60) | st.sampled_from(MALFORMED[:-2]), max_size=4))
 def test_no_body_is_allowed_that_neither_a_person_nor_policy_allowed(bodies: list[bytes]) -> None:
     async def fuzz(suite: Suite) -> None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pydantic import JsonValue
 
+from gatebook.approvals.models import Reviewer
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
+from gatebook_servers.approvals.foreign import MOST_PENDING
 from suite import REPLY, Agent, Json, Suite, text_of, ticket, under_way
 
 pytestmark = pytest.mark.anyio
@@ -214,6 +216,27 @@ async def test_a_policy_that_became_stricter_takes_a_yes_back(suite: Suite) -> N
     suite.approve(the_request(suite))
     policy(suite, 'never = ["foreign.Bash"]')
     assert await behavior(suite) == "deny"
+
+
+async def test_a_policy_that_wants_more_persons_now_asks_anew(suite: Suite) -> None:
+    await behavior(suite)
+    suite.approve(the_request(suite))
+    two = ["[[rule]]", 'id = "two"', 'tools = ["foreign.Bash"]', 'then.outcome = "review"', "then.quorum = 2"]
+    policy(suite, *two)
+    assert await behavior(suite) == "deny"
+    request = the_request(suite)
+    assert suite.approve(request).state == "pending"
+    assert await behavior(suite) == "deny"
+    suite.approve(request, reviewer=Reviewer(person="person:grace"))
+    assert await behavior(suite) == "allow"
+
+
+async def test_a_flood_of_calls_puts_a_bounded_number_before_people(suite: Suite) -> None:
+    async with suite.agent("approvals") as agent:
+        for number in range(MOST_PENDING + 5):
+            await prompt(agent, tool_input={"command": f"make {number}"})
+        assert "ceiling_reached" in str((await prompt(agent, tool_input={"command": "make more"}))["message"])
+    assert len(suite.requests()) == MOST_PENDING
 
 
 async def test_nothing_passes_while_all_is_paused_or_in_a_dry_run(suite: Suite) -> None:
@@ -462,7 +485,7 @@ def test_a_yes_is_used_at_most_once_in_whatever_order_things_happen() -> None:
     run_state_machine_as_test(
         ForeignCalls,
         settings=settings(
-            max_examples=15,
+            max_examples=10,
             database=None,
             stateful_step_count=15,
             deadline=None,

@@ -17,7 +17,13 @@ from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import moment
 from gatebook.database.port import Transaction
-from gatebook.errors import ApprovalDeniedError, ApprovalRequiredError, ForbiddenError, PolicyBlockedError
+from gatebook.errors import (
+    ApprovalDeniedError,
+    ApprovalRequiredError,
+    CeilingReachedError,
+    ForbiddenError,
+    PolicyBlockedError,
+)
 from gatebook.injection import Broker, Caller
 from gatebook.intents import Facts, Intent, Passage, Value, digest, effect_key, fingerprint
 from gatebook.reach import Reach
@@ -27,6 +33,9 @@ from gatebook.telemetry import count_shadow
 
 ROOM = "foreign"
 """The server that these tools have in requests and in policy: `foreign.Bash`, `foreign.mcp__forge__open_issue`."""
+
+MOST_PENDING = 100
+"""Requests of one caller, of every kind, beyond which no foreign call is put before a person."""
 
 ToolName = Annotated[
     str, Field(description="The tool, as the host calls it.", min_length=1, pattern=r"^[A-Za-z0-9_.-]{1,128}$")
@@ -165,13 +174,14 @@ class ForeignCalls:
         known = approvals.of_fingerprint(tenant=tenant, fingerprint=asked.fingerprint)
         if known is not None and known.state == "denied" and self._still(tx, known):
             raise _denied(known)
+        if known is not None and _outgrown(known, verdict):
+            approvals.void(known, reason="policy_changed")
         granted = approvals.consume(tenant=tenant, fingerprint=asked.fingerprint)
         if granted is not None:
             approvals.settle(granted, state="used", reason=asked.call.used)
             return
-        if known is None or known.state not in ("pending", "approved"):
-            known = self._ask(approvals, asked, verdict)
-        raise undecided(known)
+        waiting = known is not None and known.state == "pending" and not _outgrown(known, verdict)
+        raise undecided(known if known is not None and waiting else self._ask(approvals, asked, verdict))
 
     def _still(self, tx: Transaction, denied: Approval) -> bool:
         """Whether a no still stands: as long as a yes may be used."""
@@ -179,6 +189,13 @@ class ForeignCalls:
 
     def _ask(self, approvals: Approvals, asked: _Asked, verdict: Verdict) -> Approval:
         settings, intent = self._runtime.settings, asked.intent
+        pending = approvals.select(
+            tenant=settings.tenant, principal=self._caller.principal, state="pending", limit=MOST_PENDING
+        )
+        if len(pending) == MOST_PENDING:
+            raise CeilingReachedError(
+                "too many of your requests wait for a person.", next_step="Go on with what needs nobody."
+            )
         return approvals.ask(
             tenant=settings.tenant,
             principal=self._caller.principal,
@@ -207,6 +224,12 @@ def undecided(request: Approval) -> ApprovalRequiredError:
         next_step="Go on with other work; the same call asks again.",
         details={"approval_id": request.approval_id, "rules": ", ".join(request.rules)},
     )
+
+
+def _outgrown(request: Approval, verdict: Verdict) -> bool:
+    """Whether policy now wants more of a yes than this request asked for."""
+    others = bool(verdict.roles) and set(request.roles) != set(verdict.roles)
+    return request.quorum < verdict.quorum or others
 
 
 def _denied(request: Approval) -> ApprovalDeniedError:

@@ -52,9 +52,9 @@ class Desk:
 
     def asking(self, kind: str, *, transport: str = "stdio", **changed: JsonValue) -> Path:
         """The settings that `gatebook config` prints, in a file."""
-        printed = gatebook(
-            self.home, "config", "claude-code", "--permission-prompt", kind, "--transport", transport, **self.settings
-        )
+        port = self.settings.get("GATEBOOK_PORT", "8420")
+        options = ("--permission-prompt", kind, "--transport", transport)
+        printed = gatebook(self.home, "config", "claude-code", *options, GATEBOOK_PORT=port)
         file = self.home.parent / "settings.json"
         file.write_text(json.dumps({**OBJECT.validate_json(printed), **changed}), encoding="utf-8")
         return file

@@ -259,7 +259,8 @@ async def waited(suite: Suite, happens: Callable[[], object]) -> JsonValue:
     """Ask with a prompt that waits; what happens once it waits; what it answers then."""
     asking = anyio.Event()
 
-    async def told(_done: float, _of: float | None, _what: str | None) -> None:
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total, message
         asking.set()
 
     async def ask() -> JsonValue:
@@ -389,7 +390,7 @@ TOOL_NAMES = st.text(max_size=20) | st.sampled_from(["Bash", "Write", "mcp__forg
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(
     arguments=st.lists(

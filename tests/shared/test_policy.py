@@ -132,7 +132,11 @@ async def test_a_broken_policy_allows_nothing_and_loses_nothing(suite: Suite, so
     (suite.home / "policy.toml").write_bytes(source)
     async with suite.agent("tickets") as agent:
         for tool, arguments in [*REVIEWED, ("send_reply", send), ("update_ticket", UPDATE)]:
-            assert (await agent.call(tool, arguments)).code == "configuration", tool
+            refused = await agent.call(tool, arguments)
+            assert refused.code == "configuration", tool
+            assert "policy" in refused.text
+        await agent.ok("list_tickets")
+        await agent.ok("draft_reply", ref="local:AB-1", body="Open the board menu.")
     await suite.execute()
     assert suite.comments("AB-1") == []
     assert suite.count("effects") == 0
@@ -175,6 +179,21 @@ RULE = '[[rule]]\nid = "a"\ntools = ["*"]\nthen.outcome = "deny"\n'
         (f'version = 1\n{RULE}when.keywords.any = ["--"]', "keyword"),
         (f"version = 1\n{RULE}{RULE}", "same id"),
         ("version = 1\nversion = 1", "TOML"),
+        ("version = 1\nrule = [7]", "rule"),
+        ("version = 1\nnever = }\n", "TOML.*line 2"),
+        ("version = 1\nalways_alow = []", "line 2 at always_alow: no such key; write always_allow"),
+        ('version = 1\nnever = ["send_reply"]', "line 2 at never.0: write the tool with its server"),
+        (f'version = 1\n{RULE}when.mode = "test"', 'line 6, rule "a" at when.mode: .*live'),
+        (f'version = 1\n{RULE}then.risk = "high"', 'rule "a" at then: write outcome = "review"'),
+        (f'version = 1\n{RULE}when.rate = {{ more_than = 1, per = "an hour" }}', "write a number and s, m, h or d"),
+        (f'version = 1\n{RULE}when.time = {{ within = "9-17" }}', 'write the hours as "09:00-17:30"'),
+        (f'version = 1\n{RULE}when.time = {{ weekdays = ["mon"] }}', "write either within or outside"),
+        (f"version = 1\n{RULE}when.amount.over = {{ USD = 0.1 }}", "write the amount as a text"),
+        (f'version = 1\n{RULE}when.amount.over = {{ dollars = "1" }}', "when.amount.over"),
+        (f'version = 1\n{RULE}when.recipient.domain = ["a@b.example"]', "write the domain alone"),
+        (f'version = 1\n{RULE}when.keywords = {{ any = ["x"], in = ["ticket.body"] }}', "write one of subject, body"),
+        (f'version = 1\n{RULE}when.principal = ["night"]', 'write the principal as "agent:NAME"'),
+        (f'version = 1\n{RULE}when.category = ["Bugs"]', "Bug"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused_and_says_where(source: str, where: str) -> None:

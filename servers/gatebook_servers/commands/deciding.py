@@ -17,7 +17,7 @@ from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
-from gatebook_servers.commands import hooks
+from gatebook_servers.commands import hooks, policy
 from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
@@ -51,6 +51,7 @@ def add(commands: Commands) -> None:
     denial.add_argument("--reason", required=True)
     denial.set_defaults(run=deny_command)
     hooks.add(approvals)
+    policy.add(approvals)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)

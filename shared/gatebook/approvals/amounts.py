@@ -32,23 +32,28 @@ _SIGN = (
     r"(?:us|a|c|nz|hk|s|r)?\$|[\u00a2-\u00a5\u058f\u060b\u09f2\u09f3\u0e3f\u17db\u20a0-\u20c0]"
     rf"|(?<![a-z])(?:{_CODES}|{'|'.join(_WORDS)})(?![a-z])"
 )
-_NUMBER = r"\d(?:[ .,'_\u2019]?\d){0,30}"
-_SCALE = r"(?:\s?(?:k|m|thousand|million)\b)?"
-_MONEY = re.compile(
-    rf"(?P<before>{_SIGN})\s{{0,3}}(?P<after_sign>{_NUMBER})(?P<scale_a>{_SCALE})"
-    rf"|(?P<number>{_NUMBER})(?P<scale_b>{_SCALE})\s{{0,3}}(?P<after>{_SIGN})"
+# Possessive, and only from its first digit on: a text of nothing but digits takes linear time.
+_NUMBER = r"\d(?:[ .,'_\u2019]?\d)*+"
+_SCALE = r"(?:\s?(?P<scale>k|m|thousand|million)\b)?"
+_MONEY = (
+    re.compile(rf"(?P<sign>{_SIGN})\s{{0,3}}(?P<number>{_NUMBER}){_SCALE}"),
+    re.compile(rf"(?<!\d)(?<!\d[ .,'_\u2019])(?P<number>{_NUMBER}){_SCALE}\s{{0,3}}(?P<sign>{_SIGN})"),
 )
+"""A sign before its number and one behind it, looked for apart: neither can hide the other."""
 _CENTS = re.compile(r"[.,](\d{1,2})$")
+_LONGEST = 25
+_BEYOND = Decimal(10) ** _LONGEST
+"""What a longer number counts as; arithmetic on any length would not be exact."""
 _SCALES = {"k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000}
 
 
 def amounts_in(text: str) -> Iterator[Amount]:
     """Yield the amounts that have a sign, a code or a word of a currency; an unknown one has the currency ""."""
-    for found in _MONEY.finditer(_plain(text)):
-        number = found["after_sign"] or found["number"]
-        scale = (found["scale_a"] or found["scale_b"] or "").strip()
-        value = _largest(number) * _SCALES.get(scale, 1)
-        yield Amount(value=value, currency=_currency(found["before"] or found["after"]))
+    shown = _plain(text)
+    for money in _MONEY:
+        for found in money.finditer(shown):
+            value = _largest(found["number"]) * _SCALES.get(found["scale"], 1)
+            yield Amount(value=value, currency=_currency(found["sign"]))
 
 
 def decimal_of(value: object) -> Decimal | None:
@@ -64,6 +69,8 @@ def decimal_of(value: object) -> Decimal | None:
 
 def _plain(text: str) -> str:
     """Undo what hides a number: entities, full-width digits, characters without a shape."""
+    if text.isascii() and "&" not in text:
+        return text.lower()
     decoded = ENTITY.sub(lambda match: decode_entity(match.group()), text)
     shown = unicodedata.normalize("NFKC", decoded)
     return "".join(_digit(char) for char in shown if unicodedata.category(char) not in ("Cf", "Mn")).lower()
@@ -76,7 +83,9 @@ def _digit(char: str) -> str:
 def _largest(number: str) -> Decimal:
     cents = _CENTS.search(number)
     whole = number[: cents.start()] if cents else number
-    digits = "".join(filter(str.isdigit, whole))
+    digits = "".join(filter(str.isdigit, whole)).lstrip("0") or "0"
+    if len(digits) > _LONGEST:
+        return _BEYOND
     return Decimal(f"{digits}.{cents[1]}" if cents else digits)
 
 

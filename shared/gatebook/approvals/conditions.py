@@ -1,6 +1,7 @@
 """The conditions of a rule. Each holds, does not hold, or cannot be told (None).
 
-What cannot be told makes no rule laxer: a rule that asks or denies then applies, a rule that allows does not.
+What cannot be told makes no rule laxer: of a write or a send, a rule that asks or denies then applies, and a rule that
+allows does not.
 """
 
 import re

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import cast
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from gatebook.approvals.conditions import AmountOver, Keywords, Rate, Recipient, Time
 from gatebook.approvals.rules import PolicyFile, Rule, Then, When
@@ -43,34 +42,36 @@ def read_policy(source: str) -> PolicyFile:
         raise ConfigurationError("the policy is nested too deeply.", next_step=NEXT_STEP) from error
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
+        location = faults[0]["loc"]
+        instead = _instead(faults[0]["type"], location, faults[0]["msg"])
         more = f" And {len(faults) - 1} more." if len(faults) > 1 else ""
         raise ConfigurationError(
-            f"the policy does not fit: {_fault(source, faults[0])}.{more}", next_step=NEXT_STEP
+            f"the policy does not fit: {_place(source, location)}: {instead}.{more}", next_step=NEXT_STEP
         ) from None
 
 
-def _fault(source: str, fault: ErrorDetails) -> str:
-    location = fault["loc"]
+def _place(source: str, location: Sequence[int | str]) -> str:
     line = _line(source, location)
     where = [f"line {line}"] if line else []
     where += [f'rule "{identifier}"' for identifier in _rule_id(source, location)]
-    place = ".".join(str(part) for part in (location[2:] if location[:1] == ("rule",) else location))
-    return f"{', '.join(where)}{' at ' if where and place else ''}{place}: {_instead(fault)}"
+    inside = location[2:] if len(location) > 1 and location[0] == "rule" else location
+    place = ".".join(str(part) for part in inside)
+    return " at ".join(filter(None, (", ".join(where), place)))
 
 
-def _instead(fault: ErrorDetails) -> str:
-    if fault["type"] == "extra_forbidden":
-        near = get_close_matches(str(fault["loc"][-1]), _NAMES, n=1)
+def _instead(kind: str, location: Sequence[int | str], message: str) -> str:
+    if kind == "extra_forbidden":
+        near = get_close_matches(str(location[-1]), _NAMES, n=1)
         return f"no such key; write {near[0]}" if near else "no such key; leave it out"
-    if fault["type"] == "missing":
-        return "missing; write version = 1" if fault["loc"] == ("version",) else "missing; write it"
-    return fault["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        return "missing; write version = 1" if location == ("version",) else "missing; write it"
+    return message.removeprefix("Value error, ")
 
 
 def _rule_id(source: str, location: Sequence[int | str]) -> Iterator[str]:
     if len(location) > 1 and location[0] == "rule" and isinstance(location[1], int):
-        rules = cast("list[dict[str, object]]", tomllib.loads(source)["rule"])
-        identifier = rules[location[1]].get("id")
+        rule = cast("list[object]", tomllib.loads(source)["rule"])[location[1]]
+        identifier = cast("dict[str, object]", rule).get("id") if isinstance(rule, dict) else None
         yield identifier[:60] if isinstance(identifier, str) else str(location[1] + 1)
 
 

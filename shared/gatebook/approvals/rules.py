@@ -10,6 +10,7 @@ from gatebook.approvals.conditions import AmountOver, Holds, Keywords, Rate, Rec
 from gatebook.approvals.durations import Duration
 from gatebook.approvals.verdicts import Demand, Outcome, Risk
 from gatebook.intents import Value
+from gatebook.reach import Reach
 
 OutcomeName = Literal["allow", "review", "deny"]
 Category = Literal["Bug", "Feature", "Support", "Spam"]
@@ -135,11 +136,14 @@ class Rule(Value):
         return Outcome[self.then.outcome.upper()]
 
     def applies(self, case: Case) -> bool:
-        """Whether it says something of this call; where that cannot be told, only a rule that is strict does."""
+        """Whether it says something of this call.
+
+        Where that cannot be told, a rule that asks or denies does so of what reaches outside, and no other rule.
+        """
         if not matches(self.tools, case.name):
             return False
         said = self.when.hold(case, self.tools)
-        return said is True or (said is None and self.outcome is not Outcome.ALLOW)
+        return said is True or (said is None and self.outcome is not Outcome.ALLOW and case.reach >= Reach.WRITE)
 
 
 def _distinct(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

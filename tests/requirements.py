@@ -35,6 +35,41 @@ PROMISES: dict[str, Promise] = {
             "clients/test_nightly_claude.py::test_without_claude_code_the_message_says_so",
         ),
     ),
+    "foreign-tools": Promise(
+        "Tools of any other server, and those built into Claude Code, can be put behind the same people: the client "
+        "runs a call once after a yes, also in a later session, and nothing when the broker or the hook is down.",
+        (
+            "clients/test_claude_code_permissions.py::test_what_policy_allows_runs_and_what_it_never_allows_does_not",
+            "clients/test_claude_code_permissions.py::test_a_call_that_waits_for_nobody_is_pending_and_the_same_call_runs_once_after_a_yes",
+            "clients/test_claude_code_permissions.py::test_a_call_blocks_until_a_person_says_yes_and_then_runs",
+            "clients/test_claude_code_permissions.py::test_a_call_blocks_until_a_person_says_no_and_the_model_reads_why",
+            "clients/test_claude_code_permissions.py::test_an_allow_rule_does_not_get_past_the_prompt",
+            "clients/test_claude_code_permissions.py::test_a_deferred_call_survives_the_session_and_is_decided_when_it_is_resumed",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_while_the_hook_cannot_be_reached",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_when_the_hook_is_refused_or_broken",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_while_the_broker_cannot_be_reached",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_when_the_database_is_gone",
+            "clients/test_claude_code_permissions.py::test_no_answer_that_does_not_fit_lets_a_call_run",
+        ),
+    ),
+    "foreign-calls-bound": Promise(
+        "A yes to a foreign call is for one caller, one tool, one exact input and one call, and no grant for an effect "
+        "of Gatebook's own. Whatever goes wrong is a denial in the form that the client reads.",
+        (
+            "servers/test_permission_prompt.py::test_a_yes_is_used_at_most_once_in_whatever_order_things_happen",
+            "servers/test_permission_prompt.py::test_a_yes_lets_one_call_pass_however_often_that_call_asks",
+            "servers/test_permission_prompt.py::test_a_yes_is_for_nobody_else_and_for_no_other_input_or_tool",
+            "servers/test_permission_prompt.py::test_a_yes_to_a_foreign_call_is_no_grant_for_an_effect_of_ours",
+            "servers/test_permission_prompt.py::test_a_grant_for_an_effect_of_ours_lets_no_foreign_call_pass",
+            "servers/test_permission_prompt.py::test_a_tool_that_only_looks_like_ours_does_not_pass",
+            "servers/test_permission_prompt.py::test_no_input_is_allowed_that_neither_a_person_nor_policy_allowed",
+            "servers/test_permission_prompt.py::test_a_defect_is_a_denial_that_tells_nothing_of_it",
+            "servers/test_claude_code_hook.py::test_what_is_no_input_of_the_hook_is_denied",
+            "servers/test_claude_code_hook.py::test_no_body_is_allowed_that_neither_a_person_nor_policy_allowed",
+            "servers/test_claude_code_hook.py::test_the_command_denies_what_it_cannot_judge",
+            "servers/test_claude_code_hook.py::test_the_prompt_gives_the_same_answer_to_the_call_that_the_hook_let_through",
+        ),
+    ),
     "nothing-without-a-yes": Promise(
         "Nothing that cannot be undone happens without a person's yes to exactly that content.",
         (

@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address of HTTP and SSE; loopback only.")
     port: int = Field(default=8420, ge=0, le=65_535, description="Port of HTTP and SSE; 0 takes a free one.")
+    claude_prompt_wait_s: float = Field(
+        default=50,
+        ge=0,
+        le=240,
+        description="Seconds Claude Code's permission prompt waits for a person; 0 answers at once that it is pending.",
+    )
     claude: str = Field(default="claude", description="The Claude Code program for `--agent claude`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Log level on stderr.")
 

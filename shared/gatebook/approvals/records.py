@@ -70,6 +70,19 @@ class Records:
         )
         return row is not None
 
+    def used_for(self, *, tenant: str, effect_key: str, fingerprint: str, reason: str) -> Approval | None:
+        """Return the request with this fingerprint that was used for this reason, while it might still be used."""
+        rows = self._select(
+            """tenant = :tenant AND effect_key = :key AND fingerprint = :fingerprint
+               AND state = 'used' AND state_reason = :reason AND use_by > :now""",
+            tenant=tenant,
+            key=effect_key,
+            fingerprint=fingerprint,
+            reason=reason,
+            now=self._tx.now,
+        )
+        return rows[0] if rows else None
+
     def open_of_effect(self, *, tenant: str, effect_key: str) -> list[Approval]:
         """Return the requests for an effect that are pending or approved."""
         return self._select(

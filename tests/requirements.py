@@ -100,6 +100,7 @@ PROMISES: dict[str, Promise] = {
         (
             "shared/test_deciding.py::test_a_persons_change_is_sent_once_and_the_original_call_is_told_so",
             "e2e/test_reviewing.py::test_what_a_person_wrote_at_the_command_line_is_sent_once_they_approve_it",
+            "e2e/test_reviewing.py::test_watching_prints_each_request_as_it_comes",
             "shared/test_deciding.py::test_votes_do_not_survive_a_change_and_its_editor_is_no_approver_where_four_eyes_are_wanted",
             "shared/test_deciding.py::test_a_change_that_is_not_allowed_leaves_the_request_as_it_was",
             "shared/test_deciding.py::test_a_change_is_judged_by_policy_and_a_stale_one_is_refused",

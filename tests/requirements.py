@@ -134,6 +134,8 @@ PROMISES: dict[str, Promise] = {
         "A person's change is judged again, approved by itself and sent once; the original call is never done too.",
         (
             "shared/test_deciding.py::test_a_persons_change_is_sent_once_and_the_original_call_is_told_so",
+            "e2e/test_reviewing.py::test_what_a_person_wrote_at_the_command_line_is_sent_once_they_approve_it",
+            "e2e/test_reviewing.py::test_watching_prints_each_request_as_it_comes",
             "shared/test_deciding.py::test_votes_do_not_survive_a_change_and_its_editor_is_no_approver_where_four_eyes_are_wanted",
             "shared/test_deciding.py::test_a_change_that_is_not_allowed_leaves_the_request_as_it_was",
             "shared/test_deciding.py::test_a_change_is_judged_by_policy_and_a_stale_one_is_refused",
@@ -224,6 +226,7 @@ PROMISES: dict[str, Promise] = {
         "Processes that race for the same effect or the last of a budget do it once, and never overrun it.",
         (
             "crash/test_races.py::test_three_processes_racing_the_same_effects_do_each_once",
+            "crash/test_grants.py::test_a_thousand_grants_raced_by_killed_workers_are_a_thousand_executions",
             "crash/test_races.py::test_three_processes_racing_for_calls_never_overrun_the_day",
             "crash/test_races.py::test_three_processes_racing_for_steps_never_overrun_the_run",
         ),

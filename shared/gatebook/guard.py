@@ -102,7 +102,7 @@ class Guard(Extension):
         message = Message(self.runtime, record)
         principal = _principal() or self.runtime.settings.principal
         try:
-            with counting_attempts(record.retries):
+            with counting_attempts(record.retries), self.runtime.call_under_way():
                 return await self._answer(spec, params, ctx, message=message, principal=principal)
         except GatebookError as error:
             record.error, record.outcome = error.code, record.outcome or "refused"

@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -40,6 +41,7 @@ class Runtime:
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
     ports: dict[object, object] = field(default_factory=dict[object, object])
     _policy_told: str = field(default="", repr=False)
+    _calls: int = field(default=0, repr=False)
     _thread: DatabaseThread = field(default_factory=DatabaseThread, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +53,10 @@ class Runtime:
     async def transact(
         self, work: Callable[[Transaction], T], *, keep_on_refusal: bool = False, durable: bool = True
     ) -> T:
-        """Run `work` in one transaction on the database's thread; a cancellation does not tear it apart.
+        """Run `work` in one transaction; a cancellation does not tear it apart.
+
+        It runs on the database's thread, for others to go on meanwhile, unless nobody else is there: crossing over and
+        back takes as long as a commit.
 
         Args:
             work: What to do; it must not wait for anything but the database.
@@ -60,19 +65,40 @@ class Runtime:
             durable: See `Database.transaction`.
         """
 
+        def done(transaction: Transaction) -> T | GatebookError:
+            try:
+                return work(transaction)
+            except GatebookError as refusal:
+                if not keep_on_refusal:
+                    raise
+                return refusal
+
         def inside() -> T | GatebookError:
             with self.database.transaction(durable=durable) as transaction:
-                try:
-                    return work(transaction)
-                except GatebookError as refusal:
-                    if not keep_on_refusal:
-                        raise
-                    return refusal
+                return done(transaction)
 
-        result = await self._thread.run(inside)
+        result: T | GatebookError | None = None
+        with self._alone(durable=durable) as transaction:
+            if transaction is not None:
+                result = done(transaction)
+        if transaction is None:
+            result = await self._thread.run(inside)
         if isinstance(result, GatebookError):
             raise result
-        return result
+        return cast("T", result)
+
+    def _alone(self, *, durable: bool) -> AbstractContextManager[Transaction | None]:
+        """Begin a transaction where it waits for nobody and keeps no other call waiting."""
+        return self.database.at_once(writes=True, durable=durable) if self._calls <= 1 else nullcontext()
+
+    @contextmanager
+    def call_under_way(self) -> Generator[None]:
+        """Count a call while it is under way."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
 
     async def look(self, work: Callable[[Transaction], T]) -> T:
         """Run `work`, which only reads: at once where that waits for nobody, or else in a transaction.

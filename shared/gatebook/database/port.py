@@ -104,13 +104,19 @@ class Database(Protocol):
         """
         ...
 
-    def at_once(self) -> AbstractContextManager[Transaction | None]:
-        """Begin a transaction that only reads, if that waits for nobody: neither a disk, a network nor another thread.
+    def at_once(self, *, writes: bool = False, durable: bool = True) -> AbstractContextManager[Transaction | None]:
+        """Begin a transaction if that waits for nobody, neither another process or thread nor a network.
 
-        It sees one state of the database and keeps nobody from writing. None where it would have to wait.
+        Args:
+            writes: Whether it may write. One that only reads sees one state of the database and keeps nobody from
+                writing; what it writes all the same is not kept.
+            durable: As in `transaction`; its end then waits for the disk.
+
+        Returns:
+            The transaction; None where it would have to wait.
 
         Raises:
-            ConfigurationError: If the database belongs to a newer program.
+            GatebookError: As `transaction`.
         """
         ...
 

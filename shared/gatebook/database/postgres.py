@@ -106,7 +106,8 @@ class PostgresDatabase:
                 yield transaction
 
     @contextmanager
-    def at_once(self) -> Generator[Transaction | None]:
+    def at_once(self, *, writes: bool = False, durable: bool = True) -> Generator[Transaction | None]:
+        del writes, durable
         yield None
 
     def _connected(self, *, anew: bool = False) -> Connection:

@@ -89,62 +89,76 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         with self._begun(durable=durable) as transaction:
-            present = transaction.schema()
-            if present != self._schema:
-                raise other_schema(present, known=self._schema)
+            self._require_schema(transaction)
             yield transaction
 
     @contextmanager
-    def at_once(self) -> Generator[Transaction | None]:
+    def at_once(self, *, writes: bool = False, durable: bool = True) -> Generator[Transaction | None]:
         # Whoever writes in this process holds the lock until its commit is on the disk.
         if not self._lock.acquire(blocking=False):
             yield None
             return
         try:
-            with _translated(), self._snapshot() as transaction:
-                yield transaction
+            with _translated():
+                if not self._begins(writes=writes, durable=durable):
+                    yield None
+                    return
+                with self._ended(kept=writes):
+                    transaction = self._transaction()
+                    self._require_schema(transaction)
+                    yield transaction
         finally:
             self._lock.release()
 
-    @contextmanager
-    def _snapshot(self) -> Generator["_SqliteTransaction | None"]:
-        _run(self._connection, "BEGIN")
-        try:
-            yield self._readable()
-        finally:
-            _run(self._connection, "ROLLBACK")
-
-    def _readable(self) -> "_SqliteTransaction | None":
-        """Return the transaction that has just begun; None if another process keeps it from reading right now."""
-        transaction = self._transaction()
+    def _begins(self, *, writes: bool, durable: bool) -> bool:
+        """Begin a transaction, unless another process is in the way right now."""
+        if writes:
+            self._last(durable=durable)
         self._connection.set_busy_timeout(0)
         try:
-            present = transaction.schema()
+            _run(self._connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+            # The first look takes the snapshot.
+            self._transaction().schema()
         except apsw.BusyError:
-            return None
+            if self._connection.in_transaction:
+                _run(self._connection, "ROLLBACK")
+            return False
         finally:
             self._connection.set_busy_timeout(BUSY_MS)
-        if present != self._schema:
-            raise other_schema(present, known=self._schema)
-        return transaction
-
-    def _transaction(self) -> "_SqliteTransaction":
-        return _SqliteTransaction(self._connection, self._clock.now(), self._boot_began + self._clock.steady().seconds)
+        return True
 
     @contextmanager
     def _begun(self, *, durable: bool = True) -> Generator["_SqliteTransaction"]:
         with self._lock, _translated():
-            if durable is not self._durable:
-                _run(self._connection, f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._durable = durable
+            self._last(durable=durable)
             _run(self._connection, "BEGIN IMMEDIATE")
-            try:
+            with self._ended(kept=True):
                 yield self._transaction()
-                _run(self._connection, "COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    _run(self._connection, "ROLLBACK")
-                raise
+
+    @contextmanager
+    def _ended(self, *, kept: bool) -> Generator[None]:
+        """End the transaction behind the block; what a block did that raised, or only read, is not kept."""
+        try:
+            yield
+            _run(self._connection, "COMMIT" if kept else "ROLLBACK")
+        except BaseException:
+            if self._connection.in_transaction:
+                _run(self._connection, "ROLLBACK")
+            raise
+
+    def _last(self, *, durable: bool) -> None:
+        """Choose whether commits wait for the disk."""
+        if durable is not self._durable:
+            _run(self._connection, f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+    def _transaction(self) -> "_SqliteTransaction":
+        return _SqliteTransaction(self._connection, self._clock.now(), self._boot_began + self._clock.steady().seconds)
+
+    def _require_schema(self, transaction: "_SqliteTransaction") -> None:
+        present = transaction.schema()
+        if present != self._schema:
+            raise other_schema(present, known=self._schema)
 
     def _migrate(self) -> None:
         # Most starts find the schema in place and need no write lock.

@@ -12,10 +12,10 @@ from mcp import Client
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue
 
-from gatebook.approvals.models import Approval
+from gatebook.approvals.models import EVERY_ROLE, Approval, Reviewer
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import ManualClock
-from gatebook.deciding import approve
+from gatebook.deciding import approve, deny
 from gatebook.effects import EffectRow, Effects
 from gatebook.errors import ERROR_META
 from gatebook.guard import Guard
@@ -34,6 +34,7 @@ from gatebook_servers.tickets.importing import ImportReport, import_tickets
 
 Json = dict[str, JsonValue]
 T = TypeVar("T")
+ADA = Reviewer(person="person:ada", roles=(EVERY_ROLE,))
 SINCE, UNTIL = "2026-11-21T18:00:00Z", "2026-11-22T06:00:00Z"
 
 
@@ -125,16 +126,16 @@ class Suite:
             found = Approvals(tx).select(tenant="default", limit=1_000)
         return [request for request in found if state in ("all", request.state)]
 
-    def approve(self, approval_id: str, *, person: str = "person:ada") -> Approval:
+    def approve(self, approval_id: str, *, reviewer: Reviewer = ADA) -> Approval:
         """Say yes as the command line does, without executing anything yet."""
         with self.runtime.database.transaction() as tx:
             shown = Approvals(tx).get(approval_id).shown
-            return approve(tx, self.runtime.settings, approval_id, person=person, channel="test", shown=shown)
+            return approve(tx, self.runtime.settings, approval_id, reviewer=reviewer, channel="test", shown=shown)
 
-    def deny(self, approval_id: str, *, reason: str = "not like this") -> None:
+    def deny(self, approval_id: str, *, reviewer: Reviewer = ADA, reason: str = "not like this") -> None:
         with self.runtime.database.transaction() as tx:
             shown = Approvals(tx).get(approval_id).shown
-            Approvals(tx).deny(approval_id, person="person:ada", channel="test", shown=shown, reason=reason)
+            deny(tx, approval_id, reviewer=reviewer, channel="test", shown=shown, reason=reason)
 
     async def execute(self, subject: str = "", *, runtime: Runtime | None = None) -> Job | None:
         """Let a worker do the next job."""

@@ -1,13 +1,15 @@
-"""What follows from a person's yes. Every channel in which people decide comes here."""
+"""What people decide and what follows from it. Every channel in which people decide comes here and nowhere else."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import TypeAdapter
 
-from gatebook.approvals.models import Approval
+from gatebook.approvals.models import Approval, Reviewer
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.errors import GatebookError
+from gatebook.errors import ForbiddenError, GatebookError
+from gatebook.guard import Guard
 from gatebook.ledger.budgets import require_within
 from gatebook.ledger.models import LimitName
 from gatebook.ledger.runs import Runs
@@ -20,9 +22,16 @@ _CHANGES = TypeAdapter(LimitChanges)
 
 
 def approve(
-    tx: Transaction, settings: Settings, approval_id: str, *, person: str, channel: str, shown: str
+    tx: Transaction,
+    settings: Settings,
+    approval_id: str,
+    *,
+    reviewer: Reviewer,
+    channel: str,
+    shown: str,
+    reason: str = "",
 ) -> Approval:
-    """Record a person's yes, and in the same transaction what follows from it.
+    """Record a person's yes, and in the same transaction what follows once as many as needed said so.
 
     An effect is handed to the outbox; a run's limits are raised at once, and the request is used, or lapsed with the
     reason why nothing was raised; from the release of a hold nothing more follows.
@@ -31,30 +40,133 @@ def approve(
         tx: A transaction; it must be left to roll back when this raises.
         settings: The operator's ceilings, and how long an approval may be used.
         approval_id: The request.
-        person: Who decided: `person:...`.
+        reviewer: Who decides.
         channel: Where, for the record.
         shown: The fingerprint that the person was shown, or its first six characters.
+        reason: The person's words, for the record.
 
     Returns:
-        The request as it is now.
+        The request as it is now: still pending while others have to say yes too.
 
     Raises:
         NotFoundError: If there is no such request.
-        ConflictError: If it is no longer pending, or the person was shown something else.
+        ForbiddenError: If this person may not decide it.
+        ConflictError: If it is no longer pending, the person was shown something else or voted already.
     """
     request = Approvals(tx).approve(
         approval_id,
-        person=person,
+        reviewer=reviewer,
         channel=channel,
         shown=shown,
         use_within_s=settings.use_within_s,
+        reason=reason,
     )
+    if request.state != "approved":
+        return request
     if request.kind == "effect":
         assert request.use_by is not None
         Outbox(tx).add("execute_approved", request.approval_id, use_by=request.use_by)
     if request.kind == "limit":
         return _raised(tx, settings, request)
     return request
+
+
+def deny(tx: Transaction, approval_id: str, *, reviewer: Reviewer, channel: str, shown: str, reason: str) -> Approval:
+    """Record a person's no; one is enough. It sticks to the content.
+
+    Args:
+        tx: A transaction; it must be left to roll back when this raises.
+        approval_id: The request.
+        reviewer: Who decides.
+        channel: Where, for the record.
+        shown: The fingerprint that the person was shown, or its first six characters.
+        reason: What the agent will read.
+
+    Returns:
+        The request as it is now.
+
+    Raises:
+        NotFoundError: If there is no such request.
+        ForbiddenError: If this person may not decide it.
+        ConflictError: If it is no longer pending, or the person was shown something else.
+    """
+    return Approvals(tx).deny(approval_id, reviewer=reviewer, channel=channel, shown=shown, reason=reason)
+
+
+def decide_batch(
+    tx: Transaction, settings: Settings, choices: Mapping[str, str], *, reviewer: Reviewer, channel: str
+) -> list[Approval]:
+    """Record a person's yes to several requests of one card in one act: all of them, or none.
+
+    Args:
+        tx: A transaction; it must be left to roll back when this raises.
+        settings: As for `approve`.
+        choices: The requests, each with the fingerprint that the person was shown for it.
+        reviewer: Who decides.
+        channel: Where, for the record.
+
+    Raises:
+        ForbiddenError: If one of them has to be decided by itself, or they are not of one kind.
+        NotFoundError, ConflictError: As `approve`, for any of them.
+    """
+    requests = Approvals(tx).several(list(choices))
+    if not all(request.batchable for request in requests) or len({request.card for request in requests}) > 1:
+        raise ForbiddenError("these cannot be decided together.", next_step="Decide each of them by itself.")
+    return [
+        approve(tx, settings, approval_id, reviewer=reviewer, channel=channel, shown=shown)
+        for approval_id, shown in choices.items()
+    ]
+
+
+async def edit(
+    guard: Guard, approval_id: str, *, reviewer: Reviewer, channel: str, shown: str, changes: Mapping[str, str]
+) -> Approval:
+    """Replace a pending request by one with a person's changes.
+
+    What the person wrote is a new immutable draft of theirs, validated and judged again; nobody has voted on it yet.
+    The agent's repetition of the original call gets what becomes of the new request.
+
+    Args:
+        guard: A guard whose catalogue has the tool.
+        approval_id: The request.
+        reviewer: Who changes it.
+        channel: Where, for the record.
+        shown: The fingerprint that the person was shown, or its first six characters.
+        changes: The new texts of fields of the content, of those that `editable` names.
+
+    Returns:
+        The new request.
+
+    Raises:
+        NotFoundError: If there is no such request, or this process did not load its tool.
+        ForbiddenError: If this person may not decide it, or one of the fields may not be changed.
+        ConflictError: If it is no longer pending, the person was shown something else, or it is stale.
+        InvalidArgumentsError: If the changed content does not fit, or nothing changes.
+        HeldError, PolicyBlockedError, ApprovalDeniedError: As the call itself would with the changed content. The
+            request stays as it was.
+    """
+    raise NotImplementedError
+
+
+def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:
+    """Record what a person found out about an effect whose outcome no machine can tell.
+
+    Args:
+        tx: A transaction; it must be left to roll back when this raises.
+        approval_id: The request whose effect is in doubt.
+        reviewer: Who found out.
+        happened: Whether the effect happened. If not, the approval may be used again until its use-by.
+        note: How they know, for the record.
+
+    Returns:
+        The request as it is now: used, approved again or lapsed.
+
+    Raises:
+        NotFoundError: If there is no such request.
+        ForbiddenError: If this person may not decide it.
+        ConflictError: If it is not in doubt.
+    """
+    raise NotImplementedError
 
 
 def limit_changes(request: Approval) -> LimitChanges:

@@ -295,7 +295,7 @@ class Gate:
             content=intent.content,
             fingerprint=self._fingerprint(intent),
             mode=settings.mode,
-            rules=verdict.rules,
+            verdict=verdict,
             reason=self.reason,
             decide_within_s=settings.decide_within_s,
         )

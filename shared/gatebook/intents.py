@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import cast
 
@@ -51,13 +52,36 @@ class Passage(Value):
     text: str
 
 
+class Briefing(Value):
+    """What a person is shown beside a request, as the server fetched it when it was asked for. Texts are raw.
+
+    `previous` is the earlier form of what would leave, to compare it with, and `previous_from` whose it was. `origins`
+    are the places of the texts that policy looked at.
+    """
+
+    desk: str = ""
+    ref: str = ""
+    subject: str = ""
+    newest: str = ""
+    newest_from: str = ""
+    newest_at: datetime | None = None
+    recipients: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    previous: str = ""
+    previous_from: str = ""
+
+
 class Facts(Value):
-    """What the server itself fetched about an intent; policy never sees the agent's summary."""
+    """What the server itself fetched about an intent; policy never sees the agent's summary.
+
+    `briefing` is for the person who decides; policy does not look at it.
+    """
 
     target: str = ""
     passages: tuple[Passage, ...] = ()
     recipients: tuple[str, ...] = ()
     notifies: bool = False
+    briefing: Briefing = Briefing()
 
 
 def canonical(value: JsonValue) -> bytes:

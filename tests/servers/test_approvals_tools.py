@@ -198,7 +198,7 @@ async def test_the_view_of_a_request_names_no_person(suite: Suite) -> None:
     suite.tickets([ticket()])
     async with suite.agent("tickets", "approvals") as agent:
         approval_id = await asked(agent)
-        suite.approve(approval_id, person="person:ada")
+        suite.approve(approval_id)
         answer = await agent.call("get_approval", approval_id=approval_id)
     [request] = suite.requests("approved")
     assert "ada" not in answer.text

@@ -28,7 +28,7 @@ from gatebook.toolset import build_server
 from gatebook_servers.catalogue import SERVERS, catalogue
 from gatebook_servers.tickets.importing import import_tickets
 from programs.processes import environment, rows
-from suite import Agent, ticket
+from suite import ADA, Agent, ticket
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are ended with POSIX's signals")
 
@@ -164,7 +164,7 @@ async def _asked(runtime: Runtime, tickets: tuple[str, ...]) -> list[str]:
 def decide(runtime: Runtime, approval_id: str) -> None:
     with runtime.database.transaction() as tx:
         shown = Approvals(tx).get(approval_id).shown
-        approve(tx, runtime.settings, approval_id, person="person:ada", channel="test", shown=shown)
+        approve(tx, runtime.settings, approval_id, reviewer=ADA, channel="test", shown=shown)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gatebook.approvals.models import OPEN_STATES, ApprovalState
+from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import ManualClock
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConflictError, NotFoundError
+from suite import ADA
 
 HOUR_S = 3_600.0
 MOVES: dict[ApprovalState, set[ApprovalState]] = {
@@ -19,6 +21,7 @@ MOVES: dict[ApprovalState, set[ApprovalState]] = {
     "approved": {"claimed", "lapsed"},
     "claimed": {"used", "in_doubt", "lapsed", "approved"},
 }
+REVIEW = Verdict(outcome=Outcome.REVIEW, rules=())
 CONTENTS = st.integers(0, 2)
 
 
@@ -55,7 +58,8 @@ class Broker(RuleBasedStateMachine):
             made = Approvals(tx).ask(
                 tenant="t", principal="agent:a", run_id="", kind="effect", server="s", tool="t", tool_sha256="",
                 arguments={}, effect_key=f"e{content}", target="x", operation="o", content={"n": content},
-                fingerprint=f"{content}" * 64, mode="live", rules=[], reason="", decide_within_s=10 * HOUR_S,
+                fingerprint=f"{content}" * 64, mode="live", verdict=REVIEW, reason="",
+                decide_within_s=10 * HOUR_S,
             )  # fmt: skip
         self.ids.append(made.approval_id)
         self.seen[made.approval_id] = "pending"
@@ -67,7 +71,7 @@ class Broker(RuleBasedStateMachine):
             stored = Approvals(tx)
             try:
                 before = stored.get(chosen)
-                stored.approve(chosen, person="p", channel="", shown=before.shown, use_within_s=5 * HOUR_S)
+                stored.approve(chosen, reviewer=ADA, channel="", shown=before.shown, use_within_s=5 * HOUR_S)
             except (ConflictError, NotFoundError):
                 return
             assert before.state == "pending"
@@ -80,7 +84,7 @@ class Broker(RuleBasedStateMachine):
         with self.database.transaction() as tx:
             try:
                 shown = Approvals(tx).get(chosen).shown
-                Approvals(tx).deny(chosen, person="p", channel="", shown=shown, reason="no")
+                Approvals(tx).deny(chosen, reviewer=ADA, channel="", shown=shown, reason="no")
             except (ConflictError, NotFoundError):
                 return
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from gatebook.approvals.models import Reviewer
 from gatebook.approvals.requests import Approvals
 from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
 from gatebook.guard import Guard
 from gatebook.outbox import Outbox
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import SERVERS, catalogue
-from suite import Agent, Json, Suite, ticket
+from suite import ADA, Agent, Json, Suite, ticket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
@@ -131,24 +132,31 @@ async def test_people_decide_once_and_only_on_what_they_were_shown(suite: Suite)
     async with suite.agent("tickets") as agent:
         await ask(agent)
     [request] = suite.requests()
-    about = {"person": "person:ada", "channel": "test"}
     flipped = ("0" if request.shown[0] != "0" else "1") + request.shown[1:]
     with approvals(suite) as stored:
         for shown in ("", request.shown[:5], flipped, request.fingerprint + "0"):
             with pytest.raises(ConflictError):
-                stored.approve(request.approval_id, **about, shown=shown, use_within_s=60)
+                stored.approve(request.approval_id, reviewer=ADA, channel="test", shown=shown, use_within_s=60)
             with pytest.raises(ConflictError):
-                stored.deny(request.approval_id, **about, shown=shown, reason="")
+                stored.deny(request.approval_id, reviewer=ADA, channel="test", shown=shown, reason="")
         with pytest.raises(NotFoundError):
-            stored.approve("apr_none", **about, shown=request.shown, use_within_s=60)
+            stored.approve("apr_none", reviewer=ADA, channel="test", shown=request.shown, use_within_s=60)
         with pytest.raises(ForbiddenError):
             stored.cancel(request.approval_id, principal="agent:other", reason="")
-        stored.approve(request.approval_id, **about, shown=request.shown.upper(), use_within_s=60)
+        stored.approve(request.approval_id, reviewer=ADA, channel="test", shown=request.shown.upper(), use_within_s=60)
         for person in ("person:ada", "person:ben"):
             with pytest.raises(ConflictError):
-                stored.approve(request.approval_id, person=person, channel="test", shown=request.shown, use_within_s=60)
+                stored.approve(
+                    request.approval_id,
+                    reviewer=Reviewer(person=person),
+                    channel="test",
+                    shown=request.shown,
+                    use_within_s=60,
+                )
         with pytest.raises(ConflictError):
-            stored.deny(request.approval_id, **about, shown=request.shown, reason="changed my mind")
+            stored.deny(
+                request.approval_id, reviewer=ADA, channel="test", shown=request.shown, reason="changed my mind"
+            )
         assert [decision.verdict for decision in stored.decisions(request.approval_id)] == ["approve"]
 
 

@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from gatebook.approvals.models import Approval
+from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import ManualClock
 from gatebook.database.migrations import LOCK_TABLE, migrations, statements
@@ -66,7 +67,8 @@ def asked(suite: Suite, *, tenant: str = "default", mode: str = "live", server: 
         return Approvals(tx).ask(
             tenant=tenant, principal="agent:a", run_id="", kind="effect", server=server, tool="send_reply",
             tool_sha256="", arguments={}, effect_key="e", target="local:AB-1", operation="reply", content={},
-            fingerprint="f" * 64, mode=mode, rules=[], reason="", decide_within_s=DAY_S,
+            fingerprint="f" * 64, mode=mode, reason="", decide_within_s=DAY_S,
+            verdict=Verdict(outcome=Outcome.REVIEW, rules=()),
         )  # fmt: skip
 
 
@@ -248,10 +250,12 @@ def test_jobs_of_an_older_database_get_the_place_of_their_approval(tmp_path: Pat
         "approval_id": "apr_1", "tenant": "acme", "server": "tickets", "mode": "dry-run", "arguments": "{}",
         "content": "{}", "rules": "[]", "state": "approved", "created_at": 1.0, "decide_by": 2.0, "changed_at": 1.0,
     }  # fmt: skip
-    row = {**{name: "" for name in Approval.model_fields if name != "use_by"}, **approval}
     with closing(apsw.Connection(str(file))) as connection:
         for sql in (*LOCK_TABLE, *older, "UPDATE suite_lock SET schema_version = 3"):
             run(connection, sql, {})
+        texts = ("principal", "run_id", "kind", "tool", "tool_sha256", "effect_key", "target", "operation")
+        more = ("content_sha256", "fingerprint", "reason", "state_reason")
+        row = {**dict.fromkeys((*texts, *more), ""), **approval}
         run(connection, f"INSERT INTO approvals ({', '.join(row)}) VALUES (:{', :'.join(row)})", row)  # noqa: S608
         run(
             connection,

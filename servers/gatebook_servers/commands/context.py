@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from gatebook.approvals.models import EVERY_ROLE, Reviewer
 from gatebook.guard import Guard
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings, load_settings
@@ -40,6 +41,11 @@ def worker_of(runtime: Runtime, rooms: Sequence[str] | None = None) -> Worker:
     """Return a worker for the jobs of these rooms, of every room when none is named."""
     specs = catalogue() if rooms is None else merged([SERVERS[room] for room in rooms])
     return Worker(runtime, Guard(runtime, specs))
+
+
+def reviewer() -> Reviewer:
+    """Return who decides at this command line: its user, who can do whatever the machine's owner can."""
+    return Reviewer(person=person(), roles=(EVERY_ROLE,))
 
 
 def person() -> str:

@@ -11,13 +11,13 @@ from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.clock import moment
 from gatebook.database.port import Transaction
-from gatebook.deciding import approve, limit_changes
+from gatebook.deciding import approve, deny, limit_changes
 from gatebook.effects import Effects
 from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
-from gatebook_servers.commands.context import Commands, opened, person, worker_of
+from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table, visible
 
 CHANNEL = "command line"
@@ -41,14 +41,14 @@ def add(commands: Commands) -> None:
     show.add_argument("id")
     show.add_argument("--json", action="store_true")
     show.set_defaults(run=show_command)
-    approve = approvals.add_parser("approve", help="say yes to exactly what `show` shows")
-    approve.add_argument("id")
-    approve.add_argument("--fingerprint", metavar="HEX6", help="the fingerprint that `show` printed")
-    approve.set_defaults(run=approve_command)
-    deny = approvals.add_parser("deny", help="say no; the reason reaches the agent")
-    deny.add_argument("id")
-    deny.add_argument("--reason", required=True)
-    deny.set_defaults(run=deny_command)
+    approval = approvals.add_parser("approve", help="say yes to exactly what `show` shows")
+    approval.add_argument("id")
+    approval.add_argument("--fingerprint", metavar="HEX6", help="the fingerprint that `show` printed")
+    approval.set_defaults(run=approve_command)
+    denial = approvals.add_parser("deny", help="say no; the reason reaches the agent")
+    denial.add_argument("id")
+    denial.add_argument("--reason", required=True)
+    denial.set_defaults(run=deny_command)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)
@@ -109,7 +109,7 @@ def approve_command(options: argparse.Namespace) -> int:
     with opened() as runtime:
         shown = options.fingerprint or _ask_for_fingerprint(runtime, options.id)
         with runtime.database.transaction() as tx:
-            request = approve(tx, runtime.settings, options.id, person=person(), channel=CHANNEL, shown=shown)
+            request = approve(tx, runtime.settings, options.id, reviewer=reviewer(), channel=CHANNEL, shown=shown)
         if request.kind == "limit":
             return _tell_raised(request)
         if request.kind == "hold":
@@ -122,7 +122,7 @@ def deny_command(options: argparse.Namespace) -> int:
     """Record a no."""
     with opened() as runtime, runtime.database.transaction() as tx:
         shown = Approvals(tx).get(options.id).shown
-        Approvals(tx).deny(options.id, person=person(), channel=CHANNEL, shown=shown, reason=options.reason)
+        deny(tx, options.id, reviewer=reviewer(), channel=CHANNEL, shown=shown, reason=options.reason)
     say("denied; exactly this content stays denied")
     return 0
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from gatebook.approvals.models import Approval
+from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.errors import InvalidArgumentsError, RunNotActiveError
@@ -77,7 +78,7 @@ def ask_for_more(
         content=intent.content,
         fingerprint=print_,
         mode=settings.mode,
-        rules=["limit"],
+        verdict=Verdict(outcome=Outcome.REVIEW, rules=("limit",)),
         reason=reason,
         decide_within_s=settings.decide_within_s,
     )

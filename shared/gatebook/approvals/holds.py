@@ -7,6 +7,7 @@ matter up, is held anew.
 from pydantic import JsonValue
 
 from gatebook.approvals.models import Approval
+from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.errors import ApprovalDeniedError, HeldError
@@ -130,7 +131,10 @@ def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Pa
         content=intent.content,
         fingerprint=print_,
         mode=request.mode,
-        rules=sorted({category for _, categories in waiting.values() for category in categories}),
+        verdict=Verdict(
+            outcome=Outcome.REVIEW,
+            rules=tuple(sorted({category for _, categories in waiting.values() for category in categories})),
+        ),
         reason="",
         decide_within_s=request.decide_within_s,
     )

@@ -3,9 +3,9 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
-from gatebook.intents import Value
+from gatebook.intents import Briefing, Value
 
 ApprovalState = Literal[
     "pending", "approved", "claimed", "used", "denied", "expired", "cancelled", "lapsed", "in_doubt"
@@ -13,6 +13,23 @@ ApprovalState = Literal[
 OPEN_STATES: tuple[ApprovalState, ...] = ("pending", "approved", "claimed")
 
 ApprovalKind = Literal["effect", "hold", "limit"]
+Risk = Literal["low", "normal", "high", "critical"]
+
+Card = tuple[str, str, str, tuple[str, ...]]
+
+EVERY_ROLE = "*"
+"""The role of who may decide everything: the owner, and who sits at the command line."""
+
+
+class Reviewer(Value):
+    """A person who decides, and the roles in which they may. No agent is one."""
+
+    person: str = Field(pattern=r"^person:.")
+    roles: tuple[str, ...] = ()
+
+    def may_decide(self, roles: tuple[str, ...]) -> bool:
+        """Whether they have one of these roles; where none is named every reviewer may."""
+        return not roles or EVERY_ROLE in self.roles or bool(set(roles) & set(self.roles))
 
 
 def _decoded(value: object) -> object:
@@ -20,7 +37,14 @@ def _decoded(value: object) -> object:
 
 
 class Approval(Value):
-    """One request for a person's yes: to an `effect`, to release the texts of a `hold`, or to raise a run's `limit`."""
+    """One request for a person's yes: to an `effect`, to release the texts of a `hold`, or to raise a run's `limit`.
+
+    It is one revision: its content never changes. A person's edit makes a new request, `edited_from` this one.
+
+    `quorum` distinct persons with one of `roles` (empty: any reviewer) have to say yes; with `four_eyes`, others than
+    `edited_by`. `editable` names the fields of the content that a person may change. `facts` is what the server fetched
+    for the person; nothing in it is the agent's summary.
+    """
 
     approval_id: str
     tenant: str
@@ -46,6 +70,28 @@ class Approval(Value):
     decide_by: float
     use_by: float | None
     changed_at: float
+    risk: Risk
+    quorum: int
+    roles: Annotated[tuple[str, ...], BeforeValidator(_decoded)]
+    four_eyes: bool
+    editable: Annotated[tuple[str, ...], BeforeValidator(_decoded)]
+    batch: bool
+    use_within_s: float | None
+    policy_sha256: str
+    revision: int
+    edited_by: str
+    edited_from: str
+    facts: Annotated[Briefing, BeforeValidator(_decoded)]
+
+    @property
+    def batchable(self) -> bool:
+        """Whether it may be decided together with others of its kind."""
+        return self.kind == "effect" and self.batch and self.risk != "critical"
+
+    @property
+    def card(self) -> Card:
+        """What requests have in common that may be decided on one card: the tool, and the rules that asked."""
+        return (self.server, self.tool, self.mode, self.rules)
 
     @property
     def shown(self) -> str:
@@ -54,12 +100,15 @@ class Approval(Value):
 
 
 class Decision(Value):
-    """What a person said."""
+    """A person's vote on one revision. `roles` are those they had then, `fingerprint` is the whole of what they saw."""
 
     approval_id: str
+    revision: int
     person: str
+    roles: Annotated[tuple[str, ...], BeforeValidator(_decoded)]
     verdict: Literal["approve", "deny"]
     reason: str
     channel: str
     shown: str
+    fingerprint: str
     decided_at: float

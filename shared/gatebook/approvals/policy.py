@@ -63,10 +63,18 @@ def _distinct(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
 
 
 class Verdict(Value):
-    """What policy decided, and which rules said so."""
+    """What policy decided, which rules said so, and how a person's review has to be."""
 
     outcome: Outcome
     rules: tuple[str, ...]
+    risk: Literal["low", "normal", "high", "critical"] = "normal"
+    quorum: int = 1
+    roles: tuple[str, ...] = ()
+    four_eyes: bool = False
+    decide_within_s: float | None = None
+    use_within_s: float | None = None
+    editable: tuple[str, ...] = ()
+    batch: bool = True
 
 
 class PolicyFile(Value):

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from gatebook.approvals.models import Approval, ApprovalState, Decision
+from gatebook.approvals.models import Approval, ApprovalState, Card, Decision
 from gatebook.database.port import Transaction, Value
 from gatebook.errors import ApprovalDeniedError, NotFoundError
 
 _COLUMNS = ", ".join(Approval.model_fields)
 _FREE_REASONS = ("superseded", "conflict", "tool_changed", "policy_changed")
 """Why a machine closed a request; the same content may then be asked for again."""
+_MOST_IN_BATCHES = 1_000
 EXPIRED = "nobody decided in time"
 LAPSED = "not used in time"
 
@@ -147,6 +148,14 @@ class Records:
                ORDER BY changed_at""",
             tenant=tenant,
         )
+
+    def batches(self, *, tenant: str) -> list[list[Approval]]:
+        """Return the pending requests that may be decided on one card, two or more of the same tool and rules."""
+        cards: dict[Card, list[Approval]] = {}
+        for request in self.select(tenant=tenant, state="pending", limit=_MOST_IN_BATCHES):
+            if request.batchable:
+                cards.setdefault(request.card, []).append(request)
+        return [requests for requests in cards.values() if len(requests) > 1]
 
     def decisions(self, approval_id: str) -> list[Decision]:
         """Return who decided a request."""

@@ -6,14 +6,18 @@ approved again when the effect surely did not happen. A timeout is never an appr
 
 import json
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import JsonValue
 
-from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalKind, ApprovalState
+from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalKind, ApprovalState, Reviewer
+from gatebook.approvals.policy import Verdict
 from gatebook.approvals.records import Records
 from gatebook.clock import new_id
 from gatebook.errors import ConflictError, ForbiddenError
-from gatebook.intents import canonical, digest
+from gatebook.intents import Briefing, canonical, digest
+
+_NOTHING_FETCHED = Briefing()
 
 
 class Approvals(Records):
@@ -36,20 +40,52 @@ class Approvals(Records):
         content: dict[str, JsonValue],
         fingerprint: str,
         mode: str,
-        rules: Sequence[str],
+        verdict: Verdict,
         reason: str,
         decide_within_s: float,
+        policy_sha256: str = "",
+        editable: Sequence[str] = (),
+        facts: Briefing = _NOTHING_FETCHED,
+        edited: Approval | None = None,
+        edited_by: str = "",
     ) -> Approval:
-        """Create a pending request; the caller has looked for an open one in the same transaction."""
+        """Create a pending request; the caller has looked for an open one in the same transaction.
+
+        Args:
+            tenant: Whose it is.
+            principal: Who asks.
+            run_id: In which run, without its epoch.
+            kind: What a yes means.
+            server: The tool's room.
+            tool: The tool.
+            tool_sha256: The form of the tool that the yes relies on.
+            arguments: The validated arguments.
+            effect_key: The identity of the effect.
+            target: What it is about.
+            operation: What is done to it.
+            content: Everything that would leave.
+            fingerprint: What the yes is bound to.
+            mode: `live` or `dry-run`.
+            verdict: Why a person is asked, and how they have to decide.
+            reason: The agent's words.
+            decide_within_s: Longest wait for a decision, seconds; the verdict may say less.
+            policy_sha256: The policy that said so.
+            editable: The fields of the content that a person may change.
+            facts: What the server fetched for the person.
+            edited: The request whose place this one takes because a person changed its content.
+            edited_by: That person.
+        """
         approval_id = new_id("apr")
         now = self._tx.now
         self._tx.execute(
             """INSERT INTO approvals (approval_id, tenant, principal, run_id, kind, server, tool, tool_sha256,
                  arguments, effect_key, target, operation, content, content_sha256, fingerprint, mode, rules, reason,
-                 state, state_reason, created_at, decide_by, use_by, changed_at)
+                 state, state_reason, created_at, decide_by, use_by, changed_at, risk, quorum, roles, four_eyes,
+                 editable, batch, use_within_s, policy_sha256, revision, edited_by, edited_from, facts)
                VALUES (:id, :tenant, :principal, :run_id, :kind, :server, :tool, :tool_sha,
                  :arguments, :effect_key, :target, :operation, :content, :sha, :fingerprint, :mode, :rules, :reason,
-                 'pending', '', :now, :decide_by, NULL, :now)""",
+                 'pending', '', :now, :decide_by, NULL, :now, :risk, :quorum, :roles, :four_eyes,
+                 :editable, :batch, :use_within_s, :policy, :revision, :edited_by, :edited_from, :facts)""",
             id=approval_id,
             tenant=tenant,
             principal=principal,
@@ -66,37 +102,75 @@ class Approvals(Records):
             sha=digest(content),
             fingerprint=fingerprint,
             mode=mode,
-            rules=json.dumps(list(rules)),
+            rules=json.dumps(verdict.rules),
             reason=reason,
             now=now,
-            decide_by=now + decide_within_s,
+            decide_by=now + min(decide_within_s, verdict.decide_within_s or decide_within_s),
+            risk=verdict.risk,
+            quorum=verdict.quorum,
+            roles=json.dumps(verdict.roles),
+            four_eyes=int(verdict.four_eyes),
+            editable=json.dumps(list(editable)),
+            batch=int(verdict.batch),
+            use_within_s=verdict.use_within_s,
+            policy=policy_sha256,
+            revision=edited.revision + 1 if edited else 1,
+            edited_by=edited_by,
+            edited_from=edited.approval_id if edited else "",
+            facts=facts.model_dump_json(exclude_defaults=True),
         )
         return self.get(approval_id)
 
     def approve(
-        self, approval_id: str, *, person: str, channel: str, shown: str, use_within_s: float, reason: str = ""
+        self,
+        approval_id: str,
+        *,
+        reviewer: Reviewer,
+        channel: str,
+        shown: str,
+        use_within_s: float,
+        reason: str = "",
     ) -> Approval:
-        """Record a person's yes to the fingerprint they were shown.
+        """Record a person's yes to the fingerprint they were shown; the quorum's last one approves the request.
+
+        Args:
+            approval_id: The request.
+            reviewer: Who decides.
+            channel: Where, for the record.
+            shown: The fingerprint that the person was shown, or at least its first six characters.
+            use_within_s: How long an approval may be used, seconds; the request may say less.
+            reason: The person's words.
 
         Raises:
             NotFoundError: If there is no such request.
-            ConflictError: If it is no longer pending, or the person was shown something else.
+            ForbiddenError: If this person may not decide it, or changed its content where another one has to decide.
+            ConflictError: If it is no longer pending, the person was shown something else or voted already.
         """
-        request = self._decidable(approval_id, shown)
-        self._decide(request, verdict="approve", person=person, channel=channel, shown=shown, reason=reason)
-        use_by = None if request.kind == "hold" else self._tx.now + use_within_s
-        self._move(request, "approved", reason="", use_by=use_by)
+        request = self._decidable(approval_id, reviewer, shown)
+        if request.four_eyes and request.edited_by == reviewer.person:
+            raise ForbiddenError("you changed this; another person has to approve it.", next_step="Ask somebody else.")
+        if any(vote.person == reviewer.person for vote in self.decisions(approval_id)):
+            raise ConflictError(
+                "you approved this already.",
+                next_step=f"{request.quorum} different persons have to approve it.",
+                details={"quorum": request.quorum},
+            )
+        self._vote(request, reviewer, verdict="approve", channel=channel, shown=shown, reason=reason)
+        if len(self.decisions(approval_id)) >= request.quorum:
+            use_by = self._tx.now + min(use_within_s, request.use_within_s or use_within_s)
+            self._move(request, "approved", reason="", use_by=None if request.kind == "hold" else use_by)
         return self.get(approval_id)
 
-    def deny(self, approval_id: str, *, person: str, channel: str, shown: str, reason: str) -> Approval:
-        """Record a person's no, with the reason that the agent will read.
+    def deny(self, approval_id: str, *, reviewer: Reviewer, channel: str, shown: str, reason: str) -> Approval:
+        """Record a person's no, with the reason that the agent will read. One no denies.
 
         Raises:
             NotFoundError: If there is no such request.
+            ForbiddenError: If this person may not decide it.
             ConflictError: If it is no longer pending, or the person was shown something else.
         """
-        request = self._decidable(approval_id, shown)
-        self._decide(request, verdict="deny", person=person, channel=channel, shown=shown, reason=reason)
+        request = self._decidable(approval_id, reviewer, shown)
+        self._vote(request, reviewer, verdict="deny", channel=channel, shown=shown, reason=reason)
         self._move(request, "denied", reason=reason)
         return self.get(approval_id)
 
@@ -158,10 +232,15 @@ class Approvals(Records):
             self.void(request, reason=reason)
         return len(rows)
 
-    def _decidable(self, approval_id: str, shown: str) -> Approval:
+    def _decidable(self, approval_id: str, reviewer: Reviewer, shown: str) -> Approval:
         request = self.get(approval_id)
         if request.state != "pending":
             raise _settled(request)
+        if not reviewer.may_decide(request.roles):
+            raise ForbiddenError(
+                f"only {' or '.join(request.roles)} may decide this.",
+                next_step="Leave it to somebody with that role.",
+            )
         if len(shown) < 6 or not request.fingerprint.startswith(shown.lower()):  # noqa: PLR2004 - six are shown
             raise ConflictError(
                 "the fingerprint is not the one of this request.",
@@ -169,16 +248,33 @@ class Approvals(Records):
             )
         return request
 
-    def _decide(self, request: Approval, *, verdict: str, person: str, channel: str, shown: str, reason: str) -> None:
+    def _vote(
+        self,
+        request: Approval,
+        reviewer: Reviewer,
+        *,
+        verdict: Literal["approve", "deny"],
+        channel: str,
+        shown: str,
+        reason: str,
+    ) -> None:
+        """Store a vote. Who approved may still deny: their one vote is the later one."""
         self._tx.execute(
-            """INSERT INTO decisions (approval_id, person, verdict, reason, channel, shown, decided_at)
-               VALUES (:id, :person, :verdict, :reason, :channel, :shown, :now)""",
+            """INSERT INTO decisions (approval_id, revision, person, roles, verdict, reason, channel, shown,
+                 fingerprint, decided_at)
+               VALUES (:id, :revision, :person, :roles, :verdict, :reason, :channel, :shown, :fingerprint, :now)
+               ON CONFLICT (approval_id, revision, person) DO UPDATE SET roles = excluded.roles,
+                 verdict = excluded.verdict, reason = excluded.reason, channel = excluded.channel,
+                 shown = excluded.shown, decided_at = excluded.decided_at""",
             id=request.approval_id,
-            person=person,
+            revision=request.revision,
+            person=reviewer.person,
+            roles=json.dumps(reviewer.roles),
             verdict=verdict,
             reason=reason,
             channel=channel,
             shown=shown,
+            fingerprint=request.fingerprint,
             now=self._tx.now,
         )
 

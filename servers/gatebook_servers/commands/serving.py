@@ -52,7 +52,7 @@ def serve_command(options: argparse.Namespace) -> int:
         servers = {name: build_server([SERVERS[name]], runtime, catalogue=catalogue()) for name in names}
     configure_logging(settings.log_level)
     background = worker_of(runtime, names).run
-    return serve_over(options, settings, servers, on_stop=_stop(runtime), background=background)
+    return serve_over(options, settings, servers, on_stop=stopping(runtime), background=background)
 
 
 def serve_over(
@@ -109,10 +109,10 @@ def worker_command(options: argparse.Namespace) -> int:
         return 0
     runtime = open_runtime(settings)
     complain("doing what is approved and what is due; end with Ctrl-C")
-    return run_background(worker_of(runtime).run, on_stop=_stop(runtime), drain_s=WORKER_DRAIN_S)
+    return run_background(worker_of(runtime).run, on_stop=stopping(runtime), drain_s=WORKER_DRAIN_S)
 
 
-def _stop(runtime: Runtime) -> Callable[[], None]:
+def stopping(runtime: Runtime) -> Callable[[], None]:
     """Start what observes the process; return what ends it and everything else."""
     flush = start_telemetry()
 

@@ -1,9 +1,9 @@
 """How the templates draw: texts of outsiders as inert pieces, times in the operator's zone, names as words."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
 import jinja2
@@ -61,6 +61,10 @@ class Moments:
         near = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get(days)
         form = "%a %-d %b" if at.year == self._now.year else "%-d %b %Y"
         return f"{near or at.strftime(form)} {at:%H:%M}"
+
+    def span(self, seconds: float) -> str:
+        """Return a length of time: `2 h 5 min`."""
+        return _duration(seconds) or "a minute"
 
     def distance(self, seconds: float) -> str:
         """Return how far away a time is: `in 2 h 5 min`, `3 days ago`."""
@@ -136,6 +140,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(rendered=render, words=in_words, person=person_name)
-    templates.globals.update(sentences=SENTENCES)
+    # The library types these two by what it puts into them itself.
+    filters = cast("dict[str, Callable[[str], object]]", templates.filters)
+    filters.update(rendered=render, words=in_words, person=person_name)
+    cast("dict[str, object]", templates.globals)["sentences"] = SENTENCES
     return templates

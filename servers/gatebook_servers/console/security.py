@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -126,7 +126,7 @@ class Gatekeeper:
 class Form:
     """The fields of a form."""
 
-    fields: dict[str, list[str]]
+    fields: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def text(self, name: str) -> str:
         """Return a field's text as it was typed, empty where there is none; line ends are those of the system."""

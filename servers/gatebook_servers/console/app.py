@@ -16,7 +16,17 @@ from gatebook.guard import Guard
 from gatebook.runtime import Runtime
 from gatebook_servers.console.drawing import environment
 from gatebook_servers.console.lookups import Lookups
-from gatebook_servers.console.pages import inbox, live, operating, requests, signing
+from gatebook_servers.console.pages import (
+    batches,
+    editing,
+    inbox,
+    live,
+    looking,
+    operating,
+    records,
+    requests,
+    signing,
+)
 from gatebook_servers.console.people import ADMIN
 from gatebook_servers.console.pulse import Pulse
 from gatebook_servers.console.security import Address, Gatekeeper
@@ -66,6 +76,14 @@ def _pages() -> list[BaseRoute]:
         "/": inbox.inbox,
         "/held": inbox.held,
         "/requests/{approval_id}": requests.show,
+        "/requests/{approval_id}/edit": editing.edit_page,
+        "/batch/{approval_id}": batches.batch_page,
+        "/attention": records.attention,
+        "/history": records.history,
+        "/runs": records.runs,
+        "/runs/{run_id}": records.run,
+        "/memory": looking.notes,
+        "/tickets": looking.tickets,
         "/pause": operating.pause_page,
         "/events": live.events,
     }
@@ -77,6 +95,8 @@ def _decisions() -> list[BaseRoute]:
         "/requests/{approval_id}/approve": requests.approve_request,
         "/requests/{approval_id}/deny": requests.deny_request,
         "/requests/{approval_id}/settle": requests.settle_request,
+        "/requests/{approval_id}/edit": editing.edit_request,
+        "/batch/{approval_id}": batches.approve_batch,
     }
     switches: dict[str, Handler] = {"/pause": operating.pause, "/resume": operating.resume}
     return [

@@ -46,6 +46,17 @@ PROMISES: dict[str, Promise] = {
             "servers/test_approvals_tools.py::test_no_tool_decides",
         ),
     ),
+    "seen-as-it-is": Promise(
+        "Who approves sees what a text hides: unseen characters, padding, borrowed letters; honest ones as they are.",
+        (
+            "shared/test_rendering.py::test_every_attack_is_shown_to_the_reader_or_inert",
+            "shared/test_rendering.py::test_an_attack_anywhere_in_an_honest_text_is_noticed",
+            "shared/test_rendering.py::test_honest_texts_of_forty_languages_and_kinds_raise_no_notice",
+            "shared/test_rendering.py::test_no_text_can_pass_for_a_mark",
+            "shared/test_rendering.py::test_any_text_is_shown_whole_and_nothing_unseen_is_left",
+            "servers/test_hostile_texts.py::test_the_command_shows_what_a_reply_hides_and_says_to_look_twice",
+        ),
+    ),
     "done-without-the-agent": Promise(
         "What is approved is done although no agent and no server is running.",
         (

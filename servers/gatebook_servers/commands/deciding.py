@@ -15,10 +15,11 @@ from gatebook.deciding import approve, deny, limit_changes
 from gatebook.effects import Effects
 from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
+from gatebook.rendering import render
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
 from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
-from gatebook_servers.commands.output import complain, emit, say, table, visible
+from gatebook_servers.commands.output import complain, emit, say, table
 
 CHANNEL = "command line"
 LOOK_S = 0.1
@@ -227,11 +228,14 @@ def _show(request: Approval) -> None:
             _section(name, text)
     if request.reason:
         _section("the agent's words (unverified)", request.reason)
+    notices = [notice for text in (*(text for _, text in fields), request.reason) for notice in render(text).notices]
+    for sentence in dict.fromkeys(notice.sentence for notice in notices):
+        say(f"--- look twice: {sentence}")
 
 
 def _section(title: str, text: str) -> None:
     say(f"--- {title}")
-    print(visible(text))
+    print(render(text).plain())
 
 
 def _what(request: Approval) -> str:

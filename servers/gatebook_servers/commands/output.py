@@ -2,27 +2,26 @@
 
 import json
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_VISIBLE_CONTROLS = "\n\t"
+from gatebook.rendering import render
+
 _WHOLE = {"id", "run", "fingerprint"}
 """Columns that are copied from the terminal and so never broken."""
-_HIDDEN_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 
 
 def say(message: str) -> None:
     """Print a line for the person at the terminal, never interpreted as markup."""
-    Console(soft_wrap=True).print(Text(visible(message)))
+    Console(soft_wrap=True).print(Text(render(message).plain()))
 
 
 def complain(message: str) -> None:
     """Print a line on stderr."""
-    Console(stderr=True, soft_wrap=True).print(Text(visible(message)))
+    Console(stderr=True, soft_wrap=True).print(Text(render(message).plain()))
 
 
 def emit(value: object) -> None:
@@ -32,7 +31,7 @@ def emit(value: object) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table, or its title alone when it is empty; what outsiders wrote is shown as text."""
-    cells = [[Text(visible(str(cell))) for cell in row] for row in rows]
+    cells = [[Text(render(str(cell)).plain()) for cell in row] for row in rows]
     if not cells:
         say(title)
         return
@@ -42,13 +41,3 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in cells:
         shown.add_row(*row)
     Console().print(shown)
-
-
-def visible(text: str) -> str:
-    """Return a text with every invisible, bidirectional and control character spelled out."""
-    return "".join(
-        f"⟦U+{ord(char):04X}⟧"
-        if char not in _VISIBLE_CONTROLS and unicodedata.category(char) in _HIDDEN_CATEGORIES
-        else char
-        for char in text
-    )

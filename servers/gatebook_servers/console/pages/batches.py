@@ -68,7 +68,7 @@ def _alike(tx: Transaction, visit: Visit) -> list[Approval]:
     approvals = Approvals(tx)
     named = approvals.get(visit.named("approval_id"))
     batches = approvals.batches(tenant=visit.runtime.settings.tenant)
-    return next((batch for batch in batches if batch[0].card == named.card), [])
+    return next((batch for batch in batches if batch[0].card == named.card), list[Approval]())
 
 
 def _notices(parts: Sequence[Part]) -> list[str]:

@@ -8,8 +8,11 @@ from pydantic import TypeAdapter
 from gatebook.approvals.models import Approval, Reviewer
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
+from gatebook.effects import Effects
 from gatebook.errors import ForbiddenError, GatebookError
+from gatebook.gate import Gate
 from gatebook.guard import Guard
+from gatebook.injection import Caller, Scope
 from gatebook.ledger.budgets import require_within
 from gatebook.ledger.models import LimitName
 from gatebook.ledger.runs import Runs
@@ -145,7 +148,26 @@ async def edit(
         HeldError, PolicyBlockedError, ApprovalDeniedError: As the call itself would with the changed content. The
             request stays as it was.
     """
-    raise NotImplementedError
+    runtime = guard.runtime
+
+    def decidable(tx: Transaction) -> Approval:
+        return Approvals(tx).require_editable(approval_id, reviewer=reviewer, shown=shown, fields=changes)
+
+    request = await runtime.transact(decidable)
+    spec = guard.loaded(request.tool)
+    caller = Caller(request.principal, request.run_id)
+    edit = await spec.edited(
+        Scope(runtime, caller, guard), spec.validate(request.arguments), changes, editor=reviewer.person
+    )
+    gate = Gate(runtime, spec, caller, spec.validate(edit.arguments), reason=request.reason)
+    # By itself: a hold is a request to a person and must last though the change is refused.
+    await runtime.transact(lambda tx: gate.hold(tx, edit.facts), keep_on_refusal=True)
+
+    def replace(tx: Transaction) -> Approval:
+        Approvals(tx).record_edit(decidable(tx), reviewer=reviewer, channel=channel, shown=shown)
+        return gate.edit(tx, request, edit, editor=reviewer.person)
+
+    return await runtime.transact(replace)
 
 
 def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:
@@ -166,7 +188,16 @@ def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: b
         ForbiddenError: If this person may not decide it.
         ConflictError: If it is not in doubt.
     """
-    raise NotImplementedError
+    approvals = Approvals(tx)
+    request = approvals.settle_doubt(approval_id, reviewer=reviewer, happened=happened, note=note)
+    Effects(tx).settle(request.effect_key, approval_id=approval_id, happened=happened)
+    if happened:
+        Runs(tx).executed(approval_id)
+    Outbox(tx).close("execute_approved", approval_id)
+    if request.state == "approved":
+        assert request.use_by is not None
+        Outbox(tx).add("execute_approved", approval_id, use_by=request.use_by, repeated=True)
+    return request
 
 
 def limit_changes(request: Approval) -> LimitChanges:

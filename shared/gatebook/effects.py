@@ -181,6 +181,19 @@ class Effects:
             )
         )
 
+    def settle(self, key: str, *, approval_id: str, happened: bool) -> bool:
+        """Record what a person found out about an effect in doubt; False when it is not in doubt under this grant."""
+        return bool(
+            self._tx.execute(
+                """UPDATE effects SET state = :state, outcome = 'settled', finished_at = :now
+                   WHERE effect_key = :key AND approval_id = :approval AND state = 'in_doubt'""",
+                state="done" if happened else "not_applied",
+                now=self._tx.now,
+                key=key,
+                approval=approval_id,
+            )
+        )
+
     def approved_of(self, run_id: str) -> list[EffectRow]:
         """Return what was executed for a run because a person approved it."""
         rows = self._tx.all(

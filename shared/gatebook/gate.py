@@ -4,10 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gatebook.approvals.holds import HoldRequest, require_release, sensitive_passages
+from pydantic import JsonValue
+
+from gatebook.approvals.holds import require_release, sensitive_passages
 from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.approvals.terms import outgrown, satisfied, strictest, terms_of
+from gatebook.asking import Asking, refusal_of_edited
 from gatebook.database.port import Transaction
 from gatebook.effects import Effect, EffectRow, Effects
 from gatebook.errors import (
@@ -16,24 +20,24 @@ from gatebook.errors import (
     GatebookError,
     IdempotencyConflictError,
     InProgressError,
+    InvalidArgumentsError,
     OutcomeUnknownError,
     PolicyBlockedError,
 )
-from gatebook.injection import Caller
-from gatebook.intents import Facts, Intent, effect_key, fingerprint
+from gatebook.intents import Facts, Intent
 from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
-from gatebook.runtime import Runtime
 from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import CallRecord
-from gatebook.toolspec import ToolSpec
+from gatebook.toolspec import Edit
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The effect was done; its recorded result."""
+    """The effect was done; its recorded result. `edited` is what was done where a person had changed the content."""
 
     result: str
+    edited: Mapping[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,23 +52,8 @@ class Claimed:
     begun: float = 0.0
 
 
-@dataclass(frozen=True)
-class Gate:
-    """The decisions on one call.
-
-    Args:
-        runtime: The process's ports.
-        spec: The tool.
-        caller: Who calls.
-        arguments: The validated arguments.
-        reason: The agent's words, shown to a person as such.
-    """
-
-    runtime: Runtime
-    spec: ToolSpec
-    caller: Caller
-    arguments: Mapping[str, object]
-    reason: str = ""
+class Gate(Asking):
+    """The decisions on one call."""
 
     def recall(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
         """Look the effect up before anything else: done, interrupted and free to be taken over, or None when new.
@@ -166,10 +155,14 @@ class Gate:
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         self._require_undenied(tx, intent)
+        if known is not None and self._outgrown(tx, known, verdict):
+            terms = strictest(terms_of(known), verdict)
+            raise self._asked(tx, intent, terms, facts, known=known, record=record, handle=handle)
         granted = self._granted(tx, known, approval)
-        waiting = known is not None and known.state == "pending"
-        if not granted and (waiting or verdict.outcome is Outcome.REVIEW):
-            raise self._asked(tx, intent, verdict, known if waiting else None, record=record, handle=handle)
+        if not granted and known is not None and known.state == "pending":
+            raise _required(known, record)
+        if not granted and verdict.outcome is Outcome.REVIEW:
+            raise self._asked(tx, intent, verdict, facts, known=known, record=record, handle=handle)
         number = 0 if granted else self.step(tx, record, run=self._run(tx, handle), key=self._key(intent))
         return Claimed(self._insert(tx, intent, granted), number)
 
@@ -180,6 +173,9 @@ class Gate:
             IdempotencyConflictError: If there is nothing left to approve.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
         """
+        edited = self._edited(tx, intent)
+        if edited is not None and edited.state in ("pending", "approved"):
+            return edited
         if self._known(tx, intent) is not None:
             raise IdempotencyConflictError(
                 "this was already done or begun.", next_step="Call the tool itself: it returns what came of it."
@@ -192,23 +188,81 @@ class Gate:
         known = self._current(tx, intent)
         if known is not None and known.state in ("pending", "approved"):
             return known
-        return self._ask(tx, intent, verdict)
+        return self._ask(tx, intent, verdict, facts, known=known)
+
+    def edit(self, tx: Transaction, request: Approval, edit: Edit, *, editor: str) -> Approval:
+        """Put a person's change in the place of a pending request; what they wrote is judged as the call itself is.
+
+        Args:
+            tx: A transaction; it must be left to roll back when this raises.
+            request: The pending request.
+            edit: What the change comes to.
+            editor: The person.
+
+        Raises:
+            InvalidArgumentsError: If nothing changes.
+            IdempotencyConflictError: If the changed call was already done or begun.
+            HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
+            ConflictError: If what was changed is not the newest any more.
+        """
+        if self._fingerprint(edit.intent) == request.fingerprint:
+            raise InvalidArgumentsError("nothing would change.", next_step="Approve the request as it is.")
+        if self._known(tx, edit.intent) is not None:
+            raise IdempotencyConflictError("this was already done or begun.", next_step="Deny the request instead.")
+        self.hold(tx, edit.facts)
+        self._require_undenied(tx, edit.intent)
+        verdict = self._verdict(edit.facts)
+        if verdict.outcome is Outcome.DENY:
+            raise _blocked(verdict)
+        # Before: what is stored closes the older requests for its target, and this one was not just superseded.
+        Approvals(tx).void(request, reason="edited")
+        edit.store(tx)
+        edited = self._ask(tx, edit.intent, verdict, edit.facts, known=request, editor=editor)
+        Runs(tx).asked_instead(request.approval_id, edited.approval_id)
+        return edited
 
     def _known(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
         row = Effects(tx).find(self._key(intent))
         if row is None or row.state == "not_applied":
-            return None
+            edited = self._edited(tx, intent)
+            return edited and self._instead(tx, edited)
         if row.content_sha256 != intent.content_sha256:
             raise IdempotencyConflictError(
                 "this was already done or begun with other content.", next_step="Do not repeat it; read the object."
             )
         if row.state == "done":
-            return Replay(row.result)
+            return Replay(_recorded(row))
         if row.state == "in_doubt":
-            raise OutcomeUnknownError(
-                "whether this happened cannot be told; a person settles it.", next_step="Do not repeat it."
-            )
+            raise _in_doubt()
         return row
+
+    def _edited(self, tx: Transaction, intent: Intent) -> Approval | None:
+        """Return the request that a person's change of this very call led to, unless it came back to this one."""
+        key = self._key(intent)
+        edited = Approvals(tx).edited(tenant=self.runtime.settings.tenant, effect_key=key)
+        return None if edited is None or edited.effect_key == key else edited
+
+    def _instead(self, tx: Transaction, edited: Approval) -> Replay | None:
+        """Return what was done instead of the call because a person changed it; None when that came to nothing.
+
+        Raises:
+            GatebookError: What the changed call would be refused with.
+        """
+        row = Effects(tx).find(edited.effect_key)
+        if row is not None and row.state == "done":
+            return Replay(_recorded(row), edited.content)
+        if row is not None and row.state == "in_doubt":
+            raise _in_doubt()
+        refusal = refusal_of_edited(edited, now=tx.now)
+        if refusal is not None:
+            raise refusal
+        return None
+
+    def _outgrown(self, tx: Transaction, known: Approval, verdict: Verdict) -> bool:
+        """Whether policy became so strict that what people said, or were asked, is not enough any more."""
+        if known.state == "approved":
+            return not satisfied(known, Approvals(tx).decisions(known.approval_id), verdict)
+        return known.state == "pending" and outgrown(known, verdict)
 
     def _require_settled(self, tx: Transaction, row: EffectRow) -> None:
         wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
@@ -244,61 +298,27 @@ class Gate:
             )
         return granted or ""
 
-    def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
-        Approvals(tx).require_undenied(
-            tenant=self.runtime.settings.tenant,
-            effect_key=self._key(intent),
-            content_sha256=intent.content_sha256,
-            next_step="Do not ask again for the same content; only changed content is a new request.",
-        )
-
     def _asked(
         self,
         tx: Transaction,
         intent: Intent,
         verdict: Verdict,
-        waiting: Approval | None,
+        facts: Facts,
         *,
+        known: Approval | None,
         record: CallRecord,
         handle: str,
     ) -> GatebookError:
-        if waiting is None:
-            run = self._run(tx, handle)
-            if run:
-                # First: a call that is refused for its steps must not leave a request behind.
-                require_step(run)
-            waiting = self._ask(tx, intent, verdict)
-            record.step = self.step(
-                tx, record, run=run, status="held", key=self._key(intent), approval_id=waiting.approval_id
-            )
-        record.outcome = "held"
-        return ApprovalRequiredError(
-            f"a person has to approve this ({', '.join(waiting.rules)}).",
-            next_step="Go on with other work; once approved it is done without you.",
-            details={"approval_id": waiting.approval_id, "rules": ", ".join(waiting.rules)},
+        """Ask a person, in place of a request that policy outgrew where `known` is still open."""
+        run = self._run(tx, handle)
+        if run:
+            # First: a call that is refused for its steps must not leave a request behind, or take one away.
+            require_step(run)
+        asked = self._ask(tx, intent, verdict, facts, known=known)
+        record.step = self.step(
+            tx, record, run=run, status="held", key=self._key(intent), approval_id=asked.approval_id
         )
-
-    def _ask(self, tx: Transaction, intent: Intent, verdict: Verdict) -> Approval:
-        settings = self.runtime.settings
-        return Approvals(tx).ask(
-            tenant=settings.tenant,
-            principal=self.caller.principal,
-            run_id=self.caller.run,
-            kind="effect",
-            server=self.spec.server,
-            tool=self.spec.name,
-            tool_sha256=self.spec.sha256,
-            arguments=self.spec.dump(self.arguments),
-            effect_key=self._key(intent),
-            target=intent.target,
-            operation=intent.operation,
-            content=intent.content,
-            fingerprint=self._fingerprint(intent),
-            mode=settings.mode,
-            verdict=verdict,
-            reason=self.reason,
-            decide_within_s=settings.decide_within_s,
-        )
+        return _required(asked, record)
 
     def _insert(self, tx: Transaction, intent: Intent, granted: str) -> Effect:
         settings = self.runtime.settings
@@ -323,34 +343,6 @@ class Gate:
     def _run(self, tx: Transaction, handle: str) -> Run | None:
         return Runs(tx).active(handle) if handle and self.spec.is_step else None
 
-    def _key(self, intent: Intent) -> str:
-        return effect_key(intent, tenant=self.runtime.settings.tenant, mode=self.runtime.settings.mode)
-
-    def _fingerprint(self, intent: Intent) -> str:
-        settings = self.runtime.settings
-        return fingerprint(
-            intent,
-            tenant=settings.tenant,
-            principal=self.caller.principal,
-            mode=settings.mode,
-            server=self.spec.server,
-            tool=self.spec.name,
-            tool_sha256=self.spec.sha256,
-        )
-
-    def _hold_request(self, facts: Facts) -> HoldRequest:
-        settings = self.runtime.settings
-        return HoldRequest(
-            target=facts.target,
-            tenant=settings.tenant,
-            principal=self.caller.principal,
-            run_id=self.caller.run,
-            mode=settings.mode,
-            server=self.spec.server,
-            tool=self.spec.name,
-            decide_within_s=settings.decide_within_s,
-        )
-
 
 def _in_progress(wait_s: float) -> InProgressError:
     return InProgressError(
@@ -358,6 +350,35 @@ def _in_progress(wait_s: float) -> InProgressError:
         next_step="Go on with other work and repeat this call later.",
         retry_after_s=round(max(wait_s, 1.0), 1),
     )
+
+
+def _required(asked: Approval, record: CallRecord) -> ApprovalRequiredError:
+    record.outcome = "held"
+    return ApprovalRequiredError(
+        f"a person has to approve this ({', '.join(asked.rules)}).",
+        next_step="Go on with other work; once approved it is done without you.",
+        details={"approval_id": asked.approval_id, "rules": ", ".join(asked.rules)},
+    )
+
+
+def _in_doubt() -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "whether this happened cannot be told; a person settles it.", next_step="Do not repeat it."
+    )
+
+
+def _recorded(row: EffectRow) -> str:
+    """Return the recorded result.
+
+    Raises:
+        IdempotencyConflictError: If there is none: a person found out that it happened.
+    """
+    if not row.result:
+        raise IdempotencyConflictError(
+            "a person confirmed that this was done; its result is not recorded.",
+            next_step="Do not repeat it; read the object.",
+        )
+    return row.result
 
 
 def _blocked(verdict: Verdict) -> PolicyBlockedError:

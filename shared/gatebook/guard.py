@@ -123,7 +123,7 @@ class Guard(Extension):
             claimed = await self._recalled(call, gate, intent) or await self._claimed(call, gate, intent)
         if isinstance(claimed, Replay):
             call.record.outcome = "replayed"
-            return call.spec.as_replay(claimed.result, self.runtime.settings.mode)
+            return call.spec.as_replay(claimed.result, self.runtime.settings.mode, edited=claimed.edited)
         return await self._performance(call, claimed).effect()
 
     async def execute_approved(self, approval: Approval) -> CallToolResult:
@@ -132,7 +132,7 @@ class Guard(Extension):
         Raises:
             GatebookError: Whatever refuses it now.
         """
-        spec = self._loaded(approval.tool)
+        spec = self.loaded(approval.tool)
         record = CallRecord(server=spec.server, tool=spec.name, run_id=approval.run_id)
         scope = Scope(self.runtime, Caller(approval.principal, approval.run_id), self)
         message = Message(self.runtime, record)
@@ -154,7 +154,7 @@ class Guard(Extension):
             InProgressError: If its owner, or a late request, may still be at work, or the look-up failed.
             GatebookError: If the recorded call does not fit any more.
         """
-        spec = self._loaded(row.tool)
+        spec = self.loaded(row.tool)
         arguments = spec.validate(json.loads(row.arguments or "{}"))
         scope = Scope(self.runtime, Caller(row.principal, row.run_id), self)
         message = Message(self.runtime, CallRecord(server=spec.server, tool=spec.name, run_id=row.run_id))
@@ -189,7 +189,12 @@ class Guard(Extension):
         gate = Gate(self.runtime, spec, caller, validated, reason=reason)
         return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
 
-    def _loaded(self, tool: str) -> ToolSpec:
+    def loaded(self, tool: str) -> ToolSpec:
+        """Return a tool of the catalogue.
+
+        Raises:
+            NotFoundError: If this process did not load it.
+        """
         spec = self.catalogue.get(tool)
         if spec is None:
             raise NotFoundError("this process did not load the tool.", next_step="Run `gatebook worker`.")

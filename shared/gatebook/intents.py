@@ -74,13 +74,15 @@ class Briefing(Value):
 class Facts(Value):
     """What the server itself fetched about an intent; policy never sees the agent's summary.
 
-    `briefing` is for the person who decides; policy does not look at it.
+    `author` wrote what would leave, where the room knows who did. `briefing` is for the person who decides; policy does
+    not look at it.
     """
 
     target: str = ""
     passages: tuple[Passage, ...] = ()
     recipients: tuple[str, ...] = ()
     notifies: bool = False
+    author: str = ""
     briefing: Briefing = Briefing()
 
 

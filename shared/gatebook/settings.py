@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     )
     decide_within_h: float = Field(default=72, gt=0, description="Hours a request waits for a decision.")
     use_within_h: float = Field(default=72, gt=0, description="Hours an approval may be used.")
+    max_pending_per_principal: int = Field(
+        default=500, ge=1, description="Most requests of one principal that wait for a person."
+    )
+    max_pending_per_tool: int = Field(
+        default=500, ge=1, description="Most requests for one tool that wait for a person."
+    )
     notify_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
         default="", description="Webhook that is told of requests; https, or http on this machine. Empty: none."
     )

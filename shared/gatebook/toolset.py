@@ -82,23 +82,61 @@ class Toolset:
             begins_run=begins_run,
         )
 
-    def writes(self, *, effect: Function, facts: Function, reconcile: Function) -> Callable[[F], F]:
+    def writes(
+        self,
+        *,
+        effect: Function,
+        facts: Function,
+        reconcile: Function,
+        editable: tuple[str, ...] = (),
+        edit: Function | None = None,
+    ) -> Callable[[F], F]:
         """Declare a tool that changes the outside in a way that can be undone.
 
         Args:
             effect: Resolves the validated arguments to the `Intent`: identity and exact content.
             facts: Fetches what policy must see.
             reconcile: Looks an interrupted effect up outside: its result, or None when it did not happen.
+            editable: The fields of the content that a person may change before saying yes, where policy lets them.
+            edit: Takes the arguments, a person's `changes` of these fields and that `editor`, and returns the `Edit`;
+                without it the fields are arguments. The result's model has to have `edited_by_human`, `executed` and
+                `note`, which tell an agent that repeats the original call.
         """
-        return lambda function: self._add(function, Reach.WRITE, effect=effect, facts=facts, reconcile=reconcile)
+        return lambda function: self._add(
+            function,
+            Reach.WRITE,
+            effect=effect,
+            facts=facts,
+            reconcile=reconcile,
+            editable=editable,
+            edit=edit,
+        )
 
-    def irreversible(self, *, effect: Function, facts: Function, reconcile: Function) -> Callable[[F], F]:
+    def irreversible(
+        self,
+        *,
+        effect: Function,
+        facts: Function,
+        reconcile: Function,
+        editable: tuple[str, ...] = (),
+        edit: Function | None = None,
+    ) -> Callable[[F], F]:
         """Declare a tool whose effect cannot be undone. It takes an `Effect`, so it cannot run without a grant.
+
+        Args as for `writes`.
 
         Raises:
             TypeError: If the function has no parameter of type `Effect`.
         """
-        return lambda function: self._add(function, Reach.SEND, effect=effect, facts=facts, reconcile=reconcile)
+        return lambda function: self._add(
+            function,
+            Reach.SEND,
+            effect=effect,
+            facts=facts,
+            reconcile=reconcile,
+            editable=editable,
+            edit=edit,
+        )
 
     def _add(
         self,
@@ -108,6 +146,8 @@ class Toolset:
         effect: Function | None = None,
         facts: Function | None = None,
         reconcile: Function | None = None,
+        editable: tuple[str, ...] = (),
+        edit: Function | None = None,
         graceful: bool = False,
         longest_s: float = 0,
         longest_chars: int = MAX_RESULT_CHARS,
@@ -120,6 +160,8 @@ class Toolset:
         schema = portable_input(metadata.arg_model)
         declares_run = "run_id" in injected.arguments
         name = _name(function)
+        if editable and "edited_by_human" not in cast("type[BaseModel]", metadata.output_model).model_fields:
+            raise TypeError(f"{name} can be edited, and its result cannot tell of it")
         if name in self.specs:
             raise TypeError(f"{self.name} declares {name} twice")
         self.specs[name] = ToolSpec(
@@ -139,6 +181,8 @@ class Toolset:
             effect=Injected.of(effect) if effect else None,
             facts=Injected.of(facts) if facts else None,
             reconcile=Injected.of(reconcile) if reconcile else None,
+            editable=editable,
+            edit=Injected.of(edit) if edit else None,
         )
         return function
 

@@ -1,7 +1,7 @@
 """What one tool is: its reach, its strict schema, and the functions behind it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -10,6 +10,7 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from gatebook.database.port import Transaction
 from gatebook.errors import IdempotencyConflictError, InvalidArgumentsError, TooLargeError
 from gatebook.injection import Injected, Scope
 from gatebook.intents import Facts, Intent, digest
@@ -19,12 +20,31 @@ MAX_RESULT_CHARS = 40_000
 MODE_META = "dev.gatebook/mode"
 WARNING_META = "dev.gatebook/warning"
 """Where a result says that a limit is nearly used up."""
+EDITED_NOTE = "A person changed this and it was done as changed; do not repeat the original call."
 _CONTAINERS = ("object", "array")
+
+
+def _store_nothing(tx: Transaction) -> None:
+    del tx
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a person's change of a call comes to: the arguments of the changed call, and what it would do.
+
+    `store` keeps what the person wrote, in the transaction in which the changed call is asked for; it raises a
+    `ConflictError` when what was changed is not the newest any more.
+    """
+
+    arguments: Mapping[str, object]
+    intent: Intent
+    facts: Facts
+    store: Callable[[Transaction], None] = _store_nothing
 
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """A declared tool. `effect`, `facts` and `reconcile` belong to its room; the guard only calls them."""
+    """A declared tool. `effect`, `facts`, `reconcile` and `edit` belong to its room; the guard only calls them."""
 
     server: str
     name: str
@@ -45,6 +65,10 @@ class ToolSpec:
     effect: Injected | None = None
     facts: Injected | None = None
     reconcile: Injected | None = None
+    editable: tuple[str, ...] = ()
+    """The fields of the content that a person may change, where policy lets them."""
+    edit: Injected | None = None
+    """Turns a person's change into an `Edit`; without it the fields are arguments."""
 
     @property
     def qualified(self) -> str:
@@ -89,13 +113,33 @@ class ToolSpec:
         """Fetch what policy must see."""
         return cast("Facts", await self.facts.call(scope, arguments)) if self.facts else Facts()
 
+    async def edited(
+        self, scope: Scope, arguments: Mapping[str, object], changes: Mapping[str, str], *, editor: str
+    ) -> Edit:
+        """Return what a person's change of a call comes to.
+
+        Args:
+            scope: What the call may reach.
+            arguments: Its validated arguments.
+            changes: The new texts by field.
+            editor: The person.
+
+        Raises:
+            InvalidArgumentsError: If a changed text does not fit.
+            GatebookError: Whatever refuses the changed call.
+        """
+        if self.edit is None:
+            changed = self.validate({**self.dump(arguments), **changes})
+            return Edit(changed, await self.resolve(scope, changed), await self.look(scope, changed))
+        return cast("Edit", await self.edit.call(scope, {**arguments, "changes": changes, "editor": editor}))
+
     def as_result(self, value: object, mode: str) -> CallToolResult:
         """Return what the client sees: text and structured content that say the same."""
         assert isinstance(value, BaseModel)
         return self.result_of(value.model_dump(mode="json", by_alias=True), mode)
 
-    def as_replay(self, recorded: str, mode: str) -> CallToolResult:
-        """Return a recorded result, marked as replayed.
+    def as_replay(self, recorded: str, mode: str, *, edited: Mapping[str, JsonValue] | None = None) -> CallToolResult:
+        """Return a recorded result, marked as replayed, and with what was done where a person had changed the call.
 
         Raises:
             IdempotencyConflictError: If another version of the tool recorded it in a form that no longer fits.
@@ -103,6 +147,8 @@ class ToolSpec:
         content: dict[str, JsonValue] = json.loads(recorded)
         if "outcome" in content:
             content["outcome"] = "replayed"
+        if edited is not None:
+            content |= {"edited_by_human": True, "executed": dict(edited), "note": EDITED_NOTE}
         try:
             cast("type[BaseModel]", self.metadata.output_model).model_validate(content)
         except ValidationError:

@@ -20,6 +20,8 @@ class ApprovalView(Value):
     tool: str
     target: str
     draft_id: str | None = None
+    edited_by_human: bool = Field(description="A person changed the content; do not repeat the original call.")
+    edited_from: str | None = Field(description="The request whose place this one takes.")
     rules: list[str]
     reason: str | None = Field(description="Why it is in this state: a person's reason for a denial, for example.")
     created_at: datetime
@@ -50,6 +52,8 @@ def view(request: Approval) -> ApprovalView:
         tool=request.tool,
         target=request.target,
         draft_id=draft if isinstance(draft, str) else None,
+        edited_by_human=bool(request.edited_by),
+        edited_from=request.edited_from or None,
         rules=list(request.rules),
         reason=request.state_reason or None,
         created_at=moment(request.created_at),

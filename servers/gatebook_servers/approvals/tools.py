@@ -122,8 +122,12 @@ async def cancel_approval(
 
 
 async def _own(runtime: Runtime, caller: Caller, approval_ids: Sequence[str]) -> list[Approval]:
-    """Return the caller's requests with these ids."""
-    found = await runtime.transact(lambda tx: Approvals(tx).several(approval_ids))
+    """Return the caller's requests with these ids; of one that a person changed, what it became."""
+
+    def read(tx: Transaction) -> list[Approval]:
+        return [Approvals(tx).at_last(request) for request in Approvals(tx).several(approval_ids)]
+
+    found = await runtime.transact(read)
     if any(request.principal != caller.principal for request in found):
         raise ForbiddenError("the request is another principal's.", next_step="Call list_approvals for your own.")
     return found

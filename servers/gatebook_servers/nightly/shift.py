@@ -118,7 +118,8 @@ class NightShift:
             )
             for request in cast("list[Answer]", page["approvals"]):
                 wanted = request["kind"] == "hold" if state == "approved" else request["kind"] == "effect"
-                if wanted and str(request["target"]) not in refs:
+                # What a person changed goes on as another request.
+                if wanted and request["reason"] != "edited" and str(request["target"]) not in refs:
                     refs.append(str(request["target"]))
         items: list[Item] = []
         for ref in refs:

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from gatebook.intents import Value
 from gatebook.sensitive import SensitiveTerms
@@ -108,6 +108,9 @@ class EffectResult(Value):
 
     outcome: Outcome = "executed"
     mode: Mode = "live"
+    edited_by_human: bool = Field(default=False, description="A person changed the call; see executed and note.")
+    executed: dict[str, JsonValue] | None = Field(default=None, description="What was done instead of your call.")
+    note: str = ""
 
 
 class SentReply(EffectResult):

@@ -5,16 +5,19 @@ The guard calls these; the tools themselves only act. Facts are fetched from the
 
 from typing import Literal
 
+from gatebook.database.port import Transaction
 from gatebook.effects import Effect
 from gatebook.errors import ConflictError
 from gatebook.intents import Facts, Intent, Passage, digest
 from gatebook.runtime import Runtime
+from gatebook_servers.tickets.briefing import briefing, compared
 from gatebook_servers.tickets.desk import (
     Comment,
     Patch,
     Priority,
     StatusChange,
     Ticket,
+    TicketDesk,
     Visibility,
     newest_from_customer,
 )
@@ -32,7 +35,11 @@ async def draft_facts(desk: Desk, ref: str, body: str) -> Facts:
 
 async def reply_intent(runtime: Runtime, desk: Desk, draft_id: str, visibility: Visibility) -> Intent:
     """Sending: the draft's exact text, to whom, on which state of the conversation."""
-    draft = await _draft(runtime, draft_id)
+    return reply_by(desk, await _draft(runtime, draft_id), visibility)
+
+
+def reply_by(desk: TicketDesk, draft: StoredDraft, visibility: Visibility) -> Intent:
+    """Return what sending a draft means, whether it is stored already or not."""
     return Intent(
         target=target_of(desk, draft.ref),
         operation=REPLY,
@@ -55,9 +62,24 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
     Raises:
         ConflictError: If another draft superseded this one, the customer wrote again or has another address.
     """
-    draft = await _draft(runtime, draft_id)
+
+    def read(tx: Transaction) -> tuple[StoredDraft, StoredDraft | None]:
+        return Drafts(tx).get(draft_id), Drafts(tx).replaced_by(draft_id)
+
+    draft, previous = await runtime.transact(read)
     if draft.superseded_by:
         raise ConflictError("a newer draft replaced this one.", next_step="Send the newer draft.")
+    return await reply_judged(desk, draft, visibility, previous=previous)
+
+
+async def reply_judged(
+    desk: TicketDesk, draft: StoredDraft, visibility: Visibility, *, previous: StoredDraft | None
+) -> Facts:
+    """Return the facts of sending a draft, whether it is stored already or not.
+
+    Raises:
+        ConflictError: If the customer wrote again or has another address.
+    """
     comments = await desk.comments(draft.ref)
     if newest_from_customer(comments) != draft.head:
         raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
@@ -65,7 +87,8 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
     if ticket.requester.email != draft.recipient:
         raise ConflictError("the customer's address changed.", next_step="Draft anew.")
     facts = _ticket_facts(desk, ticket, list(comments), Passage(where="draft", text=draft.body))
-    return facts.model_copy(update={"notifies": visibility == "public", "recipients": (ticket.requester.email,)})
+    known = {"notifies": visibility == "public", "recipients": (ticket.requester.email,), "author": draft.author}
+    return compared(facts.model_copy(update=known), previous)
 
 
 async def reply_found(
@@ -197,8 +220,12 @@ async def _facts(desk: Desk, ref: str, passage: Passage) -> Facts:
     return _ticket_facts(desk, await desk.get(ref), list(await desk.comments(ref)), passage)
 
 
-def _ticket_facts(desk: Desk, ticket: Ticket, comments: list[Comment], passage: Passage) -> Facts:
-    return Facts(target=target_of(desk, ticket.ref), passages=(*ticket_passages(ticket, comments), passage))
+def _ticket_facts(desk: TicketDesk, ticket: Ticket, comments: list[Comment], passage: Passage) -> Facts:
+    return Facts(
+        target=target_of(desk, ticket.ref),
+        passages=(*ticket_passages(ticket, comments), passage),
+        briefing=briefing(desk.account, ticket, comments),
+    )
 
 
 def ticket_passages(ticket: Ticket, comments: list[Comment]) -> tuple[Passage, ...]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
 
 MAX_WORDS = 200
 
@@ -35,6 +35,7 @@ ReplyBody = Annotated[
     Field(description="Plain text, at most 200 words.", min_length=1, max_length=8_000),
     AfterValidator(_at_most_200_words),
 ]
+REPLY_BODY = TypeAdapter[str](ReplyBody)
 DraftId = Annotated[str, Field(description="A draft_id of draft_reply.", min_length=1, max_length=40)]
 Version = Annotated[str, Field(description="The ticket's version as you read it.", max_length=80)]
 Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s,][^,\n]*$")]

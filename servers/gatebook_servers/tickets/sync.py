@@ -5,6 +5,7 @@ from gatebook.database.port import Transaction
 from gatebook.injection import Caller
 from gatebook.intents import Facts
 from gatebook.runtime import Runtime
+from gatebook_servers.tickets.briefing import briefing
 from gatebook_servers.tickets.desk import Ticket, TicketDesk, Window
 from gatebook_servers.tickets.outgoing import ticket_passages
 from gatebook_servers.tickets.ports import target_of
@@ -42,8 +43,8 @@ def subscription_key(desk: TicketDesk, subscription: str, window: Window) -> str
 
 async def hold_sensitive(runtime: Runtime, desk: TicketDesk, caller: Caller, ticket: Ticket) -> None:
     """Have a person asked about a ticket with a sensitive matter before anybody acts on it."""
-    passages = ticket_passages(ticket, list(await desk.comments(ticket.ref)))
-    facts = Facts(target=target_of(desk, ticket.ref), passages=passages)
+    comments = list(await desk.comments(ticket.ref))
+    facts = Facts(target=target_of(desk, ticket.ref), passages=ticket_passages(ticket, comments))
     found = sensitive_passages(runtime.terms, facts)
     if not found:
         return
@@ -57,6 +58,7 @@ async def hold_sensitive(runtime: Runtime, desk: TicketDesk, caller: Caller, tic
         server="tickets",
         tool="pull_tickets",
         decide_within_s=settings.decide_within_s,
+        facts=briefing(desk.account, ticket, comments),
     )
 
     def ask(tx: Transaction) -> None:

@@ -22,6 +22,7 @@ from gatebook_servers.tickets.desk import (
     newest_from_customer,
 )
 from gatebook_servers.tickets.drafts import Drafts
+from gatebook_servers.tickets.editing import reply_edit
 from gatebook_servers.tickets.models import (
     BODY_CHARS,
     COMMENT_CHARS,
@@ -219,7 +220,13 @@ async def draft_reply(
     )
 
 
-@tools.irreversible(effect=outgoing.reply_intent, facts=outgoing.reply_facts, reconcile=outgoing.reply_found)
+@tools.irreversible(
+    effect=outgoing.reply_intent,
+    facts=outgoing.reply_facts,
+    reconcile=outgoing.reply_found,
+    editable=("body",),
+    edit=reply_edit,
+)
 async def send_reply(
     runtime: Runtime,
     desk: Desk,
@@ -262,7 +269,12 @@ async def update_ticket(
     return UpdatedTicket(ref=ref, version=applied.version, mode=runtime.settings.mode)
 
 
-@tools.writes(effect=outgoing.creation_intent, facts=outgoing.creation_facts, reconcile=outgoing.creation_found)
+@tools.writes(
+    effect=outgoing.creation_intent,
+    facts=outgoing.creation_facts,
+    reconcile=outgoing.creation_found,
+    editable=("title", "description"),
+)
 async def create_ticket(
     runtime: Runtime,
     desk: Desk,

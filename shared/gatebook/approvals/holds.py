@@ -11,7 +11,7 @@ from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.errors import ApprovalDeniedError, HeldError
-from gatebook.intents import Facts, Intent, Passage, Value, effect_key, fingerprint, text_digest
+from gatebook.intents import Briefing, Facts, Intent, Passage, Value, effect_key, fingerprint, text_digest
 from gatebook.sensitive import SensitiveTerms
 
 SHOWN_CHARS = 8_000
@@ -29,6 +29,7 @@ class HoldRequest(Value):
     server: str
     tool: str
     decide_within_s: float
+    facts: Briefing = Briefing()
 
 
 def sensitive_passages(terms: SensitiveTerms, facts: Facts) -> dict[str, tuple[Passage, tuple[str, ...]]]:
@@ -137,6 +138,7 @@ def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Pa
         ),
         reason="",
         decide_within_s=request.decide_within_s,
+        facts=request.facts,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
+from gatebook.approvals.policy import Risk
 from gatebook.intents import Briefing, Value
 
 ApprovalState = Literal[
@@ -13,7 +14,8 @@ ApprovalState = Literal[
 OPEN_STATES: tuple[ApprovalState, ...] = ("pending", "approved", "claimed")
 
 ApprovalKind = Literal["effect", "hold", "limit"]
-Risk = Literal["low", "normal", "high", "critical"]
+
+Act = Literal["approve", "deny", "edit", "settle"]
 
 Card = tuple[str, str, str, tuple[str, ...]]
 
@@ -99,14 +101,25 @@ class Approval(Value):
         return self.fingerprint[:6]
 
 
+class Origin(Value):
+    """Whose revision of which request a new one is: `edited_by` wrote it, in the place of `edited_from`."""
+
+    revision: int = 1
+    edited_by: str = ""
+    edited_from: str = ""
+
+
 class Decision(Value):
-    """A person's vote on one revision. `roles` are those they had then, `fingerprint` is the whole of what they saw."""
+    """What a person did with one revision; only `approve` and `deny` are votes.
+
+    `roles` are those that the person had then, `fingerprint` is the whole of what they were shown.
+    """
 
     approval_id: str
     revision: int
     person: str
     roles: Annotated[tuple[str, ...], BeforeValidator(_decoded)]
-    verdict: Literal["approve", "deny"]
+    verdict: Act
     reason: str
     channel: str
     shown: str

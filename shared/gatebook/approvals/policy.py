@@ -62,12 +62,28 @@ def _distinct(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return rules
 
 
+Risk = Literal["low", "normal", "high", "critical"]
+
+
 class Verdict(Value):
-    """What policy decided, which rules said so, and how a person's review has to be."""
+    """What policy decided, which rules said so, and what a person's yes must be like.
+
+    Attributes:
+        outcome: The strictest that any rule says.
+        rules: The rules that say it.
+        risk: The highest of the rules that apply.
+        quorum: How many distinct persons have to say yes.
+        roles: Any of them may decide; empty: every reviewer.
+        four_eyes: Whether the editor of a revision does not count as its approver.
+        decide_within_s: Seconds until an undecided request expires; None: the settings' time.
+        use_within_s: Seconds until an unused yes lapses; None: the settings' time.
+        editable: Names of the content's fields that a person may edit.
+        batch: Whether it may be decided together with others; never at critical risk.
+    """
 
     outcome: Outcome
     rules: tuple[str, ...]
-    risk: Literal["low", "normal", "high", "critical"] = "normal"
+    risk: Risk = "normal"
     quorum: int = 1
     roles: tuple[str, ...] = ()
     four_eyes: bool = False
@@ -124,7 +140,9 @@ class Policy:
         if not said:
             said.append(self._unnamed(reach, facts))
         strictest = max(outcome for outcome, _ in said)
-        return Verdict(outcome=strictest, rules=tuple(rule for outcome, rule in said if outcome is strictest))
+        return Verdict(
+            outcome=strictest, rules=tuple(rule for outcome, rule in said if outcome is strictest), editable=("body",)
+        )
 
     def _lists(self, name: str) -> list[tuple[Outcome, str]]:
         lists = (

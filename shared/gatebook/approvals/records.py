@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 
-from gatebook.approvals.models import Approval, ApprovalState, Card, Decision
+from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalState, Card, Decision
 from gatebook.database.port import Transaction, Value
 from gatebook.errors import ApprovalDeniedError, NotFoundError
+from gatebook.intents import Value as Record
 
 _COLUMNS = ", ".join(Approval.model_fields)
-_FREE_REASONS = ("superseded", "conflict", "tool_changed", "policy_changed")
+FREE_REASONS = ("superseded", "conflict", "edited", "tool_changed", "policy_changed")
 """Why a machine closed a request; the same content may then be asked for again."""
 _MOST_IN_BATCHES = 1_000
 EXPIRED = "nobody decided in time"
 LAPSED = "not used in time"
+
+
+class Waiting(Record):
+    """How many requests wait for a decision."""
+
+    of_principal: int
+    of_tool: int
 
 
 class Records:
@@ -71,7 +79,7 @@ class Records:
             key=effect_key,
             sha=content_sha256,
         )
-        return next((row for row in rows if row.state == "denied" or row.state_reason not in _FREE_REASONS), None)
+        return next((row for row in rows if row.state == "denied" or row.state_reason not in FREE_REASONS), None)
 
     def require_undenied(self, *, tenant: str, effect_key: str, content_sha256: str, next_step: str) -> None:
         """Refuse what a person said no to, or what was withdrawn.
@@ -149,6 +157,38 @@ class Records:
             tenant=tenant,
         )
 
+    def edited(self, *, tenant: str, effect_key: str) -> Approval | None:
+        """Return what a person's change of requests for an effect led to at last. The clocks are not applied."""
+        found = self._select(
+            """tenant = :tenant AND edited_from IN (
+                 SELECT approval_id FROM approvals WHERE tenant = :tenant AND effect_key = :key
+                   AND state = 'cancelled' AND state_reason = 'edited')""",
+            tenant=tenant,
+            key=effect_key,
+        )
+        return self.at_last(_latest(found)) if found else None
+
+    def at_last(self, request: Approval) -> Approval:
+        """Return what a person's changes made of a request; the request itself where nobody changed it."""
+        while changed := self._select("edited_from = :id", id=request.approval_id):
+            request = _latest(changed)
+        return request
+
+    def waiting(self, *, tenant: str, principal: str, server: str, tool: str) -> Waiting:
+        """Return how many effects of a principal, and of a tool, wait for a decision."""
+        row = self._tx.one(
+            """SELECT SUM(CASE WHEN principal = :principal THEN 1 ELSE 0 END) AS of_principal,
+                 SUM(CASE WHEN server = :server AND tool = :tool THEN 1 ELSE 0 END) AS of_tool
+               FROM approvals WHERE tenant = :tenant AND kind = 'effect' AND state = 'pending' AND decide_by > :now""",
+            tenant=tenant,
+            principal=principal,
+            server=server,
+            tool=tool,
+            now=self._tx.now,
+        )
+        assert row is not None
+        return Waiting(of_principal=int(row["of_principal"] or 0), of_tool=int(row["of_tool"] or 0))
+
     def batches(self, *, tenant: str) -> list[list[Approval]]:
         """Return the pending requests that may be decided on one card, two or more of the same tool and rules."""
         cards: dict[Card, list[Approval]] = {}
@@ -180,3 +220,7 @@ class Records:
     def _select(self, where: str, **parameters: Value) -> list[Approval]:
         rows = self._tx.all(f"SELECT {_COLUMNS} FROM approvals WHERE {where}", **parameters)  # noqa: S608 - constants
         return [Approval.model_validate(dict(row)) for row in rows]
+
+
+def _latest(requests: Sequence[Approval]) -> Approval:
+    return max(requests, key=lambda one: (one.state in OPEN_STATES, one.created_at, one.revision))

@@ -5,12 +5,11 @@ approved again when the effect surely did not happen. A timeout is never an appr
 """
 
 import json
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Collection, Sequence
 
 from pydantic import JsonValue
 
-from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalKind, ApprovalState, Reviewer
+from gatebook.approvals.models import OPEN_STATES, Act, Approval, ApprovalKind, ApprovalState, Origin, Reviewer
 from gatebook.approvals.policy import Verdict
 from gatebook.approvals.records import Records
 from gatebook.clock import new_id
@@ -18,6 +17,7 @@ from gatebook.errors import ConflictError, ForbiddenError
 from gatebook.intents import Briefing, canonical, digest
 
 _NOTHING_FETCHED = Briefing()
+_FIRST = Origin()
 
 
 class Approvals(Records):
@@ -46,8 +46,7 @@ class Approvals(Records):
         policy_sha256: str = "",
         editable: Sequence[str] = (),
         facts: Briefing = _NOTHING_FETCHED,
-        edited: Approval | None = None,
-        edited_by: str = "",
+        origin: Origin = _FIRST,
     ) -> Approval:
         """Create a pending request; the caller has looked for an open one in the same transaction.
 
@@ -72,8 +71,7 @@ class Approvals(Records):
             policy_sha256: The policy that said so.
             editable: The fields of the content that a person may change.
             facts: What the server fetched for the person.
-            edited: The request whose place this one takes because a person changed its content.
-            edited_by: That person.
+            origin: Whose revision of which request it is.
         """
         approval_id = new_id("apr")
         now = self._tx.now
@@ -114,9 +112,9 @@ class Approvals(Records):
             batch=int(verdict.batch),
             use_within_s=verdict.use_within_s,
             policy=policy_sha256,
-            revision=edited.revision + 1 if edited else 1,
-            edited_by=edited_by,
-            edited_from=edited.approval_id if edited else "",
+            revision=origin.revision,
+            edited_by=origin.edited_by,
+            edited_from=origin.edited_from,
             facts=facts.model_dump_json(exclude_defaults=True),
         )
         return self.get(approval_id)
@@ -149,14 +147,15 @@ class Approvals(Records):
         request = self._decidable(approval_id, reviewer, shown)
         if request.four_eyes and request.edited_by == reviewer.person:
             raise ForbiddenError("you changed this; another person has to approve it.", next_step="Ask somebody else.")
-        if any(vote.person == reviewer.person for vote in self.decisions(approval_id)):
+        before = [vote.person for vote in self.decisions(approval_id) if vote.verdict == "approve"]
+        if reviewer.person in before:
             raise ConflictError(
                 "you approved this already.",
                 next_step=f"{request.quorum} different persons have to approve it.",
                 details={"quorum": request.quorum},
             )
-        self._vote(request, reviewer, verdict="approve", channel=channel, shown=shown, reason=reason)
-        if len(self.decisions(approval_id)) >= request.quorum:
+        self._record(request, reviewer, act="approve", channel=channel, shown=shown, reason=reason)
+        if len(before) + 1 >= request.quorum:
             use_by = self._tx.now + min(use_within_s, request.use_within_s or use_within_s)
             self._move(request, "approved", reason="", use_by=None if request.kind == "hold" else use_by)
         return self.get(approval_id)
@@ -170,8 +169,53 @@ class Approvals(Records):
             ConflictError: If it is no longer pending, or the person was shown something else.
         """
         request = self._decidable(approval_id, reviewer, shown)
-        self._vote(request, reviewer, verdict="deny", channel=channel, shown=shown, reason=reason)
+        self._record(request, reviewer, act="deny", channel=channel, shown=shown, reason=reason)
         self._move(request, "denied", reason=reason)
+        return self.get(approval_id)
+
+    def require_editable(
+        self, approval_id: str, *, reviewer: Reviewer, shown: str, fields: Collection[str]
+    ) -> Approval:
+        """Return a pending request whose content this person may change in these fields.
+
+        Raises:
+            NotFoundError: If there is no such request.
+            ForbiddenError: If this person may not decide it, or one of the fields may not be changed.
+            ConflictError: If it is no longer pending, or the person was shown something else.
+        """
+        request = self._decidable(approval_id, reviewer, shown)
+        if not fields or not set(fields) <= set(request.editable):
+            named = f"only {' and '.join(request.editable)}" if request.editable else "nothing"
+            raise ForbiddenError(
+                f"{named} can be changed in this request.",
+                next_step="Deny it with a reason, and the agent can redo it.",
+            )
+        return request
+
+    def record_edit(self, request: Approval, *, reviewer: Reviewer, channel: str, shown: str) -> None:
+        """Record that a person changed the content of a request. That is no vote."""
+        self._record(request, reviewer, act="edit", channel=channel, shown=shown, reason="")
+
+    def settle_doubt(self, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:
+        """Record what a person found out about an effect in doubt; its grant can be used again if it did not happen.
+
+        Raises:
+            NotFoundError: If there is no such request.
+            ForbiddenError: If this person may not decide it.
+            ConflictError: If it is not in doubt.
+        """
+        request = self.get(approval_id)
+        if request.state != "in_doubt":
+            raise ConflictError(
+                f"the request is {request.state}; there is no doubt to settle.",
+                next_step="Run `gatebook attention` for what is in doubt.",
+                details={"state": request.state},
+            )
+        _require_role(request, reviewer)
+        self._record(request, reviewer, act="settle", channel="", shown="", reason=note)
+        usable = request.use_by is not None and self._tx.now < request.use_by
+        state: ApprovalState = "used" if happened else "approved" if usable else "lapsed"
+        self._move(request, state, reason=f"a person settled it: {note}", use_by=request.use_by)
         return self.get(approval_id)
 
     def cancel(self, approval_id: str, *, principal: str, reason: str) -> Approval:
@@ -236,11 +280,7 @@ class Approvals(Records):
         request = self.get(approval_id)
         if request.state != "pending":
             raise _settled(request)
-        if not reviewer.may_decide(request.roles):
-            raise ForbiddenError(
-                f"only {' or '.join(request.roles)} may decide this.",
-                next_step="Leave it to somebody with that role.",
-            )
+        _require_role(request, reviewer)
         if len(shown) < 6 or not request.fingerprint.startswith(shown.lower()):  # noqa: PLR2004 - six are shown
             raise ConflictError(
                 "the fingerprint is not the one of this request.",
@@ -248,29 +288,28 @@ class Approvals(Records):
             )
         return request
 
-    def _vote(
+    def _record(
         self,
         request: Approval,
         reviewer: Reviewer,
         *,
-        verdict: Literal["approve", "deny"],
+        act: Act,
         channel: str,
         shown: str,
         reason: str,
     ) -> None:
-        """Store a vote. Who approved may still deny: their one vote is the later one."""
         self._tx.execute(
             """INSERT INTO decisions (approval_id, revision, person, roles, verdict, reason, channel, shown,
                  fingerprint, decided_at)
                VALUES (:id, :revision, :person, :roles, :verdict, :reason, :channel, :shown, :fingerprint, :now)
-               ON CONFLICT (approval_id, revision, person) DO UPDATE SET roles = excluded.roles,
-                 verdict = excluded.verdict, reason = excluded.reason, channel = excluded.channel,
-                 shown = excluded.shown, decided_at = excluded.decided_at""",
+               ON CONFLICT (approval_id, revision, person, verdict) DO UPDATE SET roles = excluded.roles,
+                 reason = excluded.reason, channel = excluded.channel, shown = excluded.shown,
+                 decided_at = excluded.decided_at""",
             id=request.approval_id,
             revision=request.revision,
             person=reviewer.person,
             roles=json.dumps(reviewer.roles),
-            verdict=verdict,
+            verdict=act,
             reason=reason,
             channel=channel,
             shown=shown,
@@ -288,6 +327,13 @@ class Approvals(Records):
             reason=reason,
             use_by=use_by,
             now=self._tx.now,
+        )
+
+
+def _require_role(request: Approval, reviewer: Reviewer) -> None:
+    if not reviewer.may_decide(request.roles):
+        raise ForbiddenError(
+            f"only {' or '.join(request.roles)} may decide this.", next_step="Leave it to somebody with that role."
         )
 
 

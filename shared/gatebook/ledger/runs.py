@@ -226,6 +226,14 @@ class Runs:
             now=self._tx.now,
         )
 
+    def asked_instead(self, before: str, after: str) -> None:
+        """Let the step that asked for one approval wait for another one, which took its place."""
+        self._tx.defer(
+            "UPDATE steps SET approval_id = :after WHERE approval_id = :before AND status = 'held'",
+            after=after,
+            before=before,
+        )
+
     def settled(self, effect_key: str, *, status: StepStatus, error: str) -> None:
         """End the steps that began an effect and were interrupted; another call found out how it ended."""
         self._tx.defer(

@@ -38,7 +38,7 @@ CREATE TABLE votes (
   shown TEXT NOT NULL,
   fingerprint TEXT NOT NULL,
   decided_at DOUBLE PRECISION NOT NULL,
-  PRIMARY KEY (approval_id, revision, person)
+  PRIMARY KEY (approval_id, revision, person, verdict)
 );
 
 INSERT INTO votes (approval_id, revision, person, roles, verdict, reason, channel, shown, fingerprint, decided_at)

@@ -6,7 +6,8 @@ from typing import Annotated, cast
 
 from pydantic import BeforeValidator
 
-from gatebook.approvals.models import Approval, ApprovalKind, ApprovalState, Risk
+from gatebook.approvals.models import Approval, ApprovalKind, ApprovalState
+from gatebook.approvals.policy import Risk
 from gatebook.database.port import Transaction
 from gatebook.intents import Value
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 
 from gatebook.approvals.models import Approval, ApprovalKind, ApprovalState
 from gatebook.approvals.policy import Risk
-from gatebook.database.port import Transaction
+from gatebook.database.port import Row, Transaction
 from gatebook.intents import Value
 
 PAGE = 500
@@ -45,6 +45,7 @@ class Card(Value):
     created_at: float
     decide_by: float
     changed_at: float
+    subject: str = ""
     preview: str = ""
 
     @property
@@ -53,7 +54,7 @@ class Card(Value):
         return self.kind == "effect" and self.batch and self.risk != "critical"
 
 
-_CARD = ", ".join(name for name in Card.model_fields if name not in ("preview", "votes"))
+_CARD = ", ".join(name for name in Card.model_fields if name not in ("subject", "preview", "votes"))
 
 
 class Cards:
@@ -115,18 +116,19 @@ class Cards:
 
     def _cards(self, where: str, **parameters: str | float) -> list[Card]:
         rows = self._tx.all(
-            f"""SELECT {_CARD}, content, (SELECT COUNT(*) FROM decisions
+            f"""SELECT {_CARD}, content, facts, (SELECT COUNT(*) FROM decisions
                   WHERE decisions.approval_id = approvals.approval_id AND verdict = 'approve') AS votes
                 FROM approvals WHERE tenant = :tenant AND {where}""",  # noqa: S608 - constants
             tenant=self._tenant,
             **parameters,
         )
-        return [
-            Card.model_validate(
-                {**{name: row[name] for name in row if name != "content"}, "preview": _preview(str(row["content"]))}
-            )
-            for row in rows
-        ]
+        return [_card(row) for row in rows]
+
+
+def _card(row: Row) -> Card:
+    shown = {name: value for name, value in row.items() if name not in ("content", "facts")}
+    subject = str(json.loads(str(row["facts"])).get("subject", ""))[:_PREVIEW_CHARS]
+    return Card.model_validate({**shown, "subject": subject, "preview": _preview(str(row["content"]))})
 
 
 def cursor_of(cards: Sequence[Card], *, by: str) -> str:
@@ -148,11 +150,16 @@ def _preview(content: str) -> str:
     fields = cast("dict[str, object]", json.loads(content))
     if isinstance(passages := fields.get("passages"), list):
         texts = [str(entry.get("text", "")) for entry in cast("list[dict[str, object]]", passages)]
-        return " … ".join(texts)[:_PREVIEW_CHARS]
+        return _line(" … ".join(texts))
     for name in _TEXTS:
         if isinstance(value := fields.get(name), str) and value:
-            return value[:_PREVIEW_CHARS]
-    return ", ".join(f"{name}: {_short(value)}" for name, value in fields.items() if value)[:_PREVIEW_CHARS]
+            return _line(value)
+    return _line(", ".join(f"{name}: {_short(value)}" for name, value in fields.items() if value))
+
+
+def _line(text: str) -> str:
+    # In a list the layout of a text would only hide what it says.
+    return " ".join(text[: 2 * _PREVIEW_CHARS].split())[:_PREVIEW_CHARS]
 
 
 def _short(value: object) -> str:

@@ -57,6 +57,31 @@ PROMISES: dict[str, Promise] = {
             "servers/test_hostile_texts.py::test_the_command_shows_what_a_reply_hides_and_says_to_look_twice",
         ),
     ),
+    "policy": Promise(
+        "The strictest rule wins in any order; no text and nothing unknown makes a verdict milder; a broken policy"
+        " stops every write and send.",
+        (
+            "shared/test_policy_order.py::test_the_order_of_the_rules_does_not_matter",
+            "shared/test_policy_order.py::test_a_further_rule_that_asks_or_denies_makes_nothing_milder",
+            "shared/test_policy_order.py::test_no_text_makes_a_verdict_milder",
+            "shared/test_policy_order.py::test_what_is_unknown_makes_no_verdict_milder",
+            "shared/test_policy.py::test_a_broken_policy_allows_nothing_and_loses_nothing",
+            "shared/test_policy_conditions.py::test_a_disguised_keyword_is_found",
+            "servers/test_policy_facts.py::test_a_text_that_pleads_for_its_approval_changes_no_verdict",
+            "servers/test_policy_facts.py::test_the_recipient_is_the_desks_and_not_one_that_a_text_names",
+            "servers/test_policy_facts.py::test_an_amount_in_the_stored_draft_counts_not_what_the_agent_says_of_it",
+        ),
+    ),
+    "policy-tried": Promise(
+        "A policy can be checked, tried on cases, and a rule put on trial before it applies.",
+        (
+            "servers/test_policy_command.py::test_the_examples_of_the_document_do_what_it_says",
+            "servers/test_policy_command.py::test_a_case_with_another_verdict_fails_and_says_what_it_is",
+            "servers/test_policy_command.py::test_a_policy_that_does_not_fit_is_told_with_its_line",
+            "servers/test_policy_facts.py::test_a_rule_on_trial_is_logged_and_applied_to_nothing",
+            "shared/test_policy_order.py::test_rules_on_trial_change_nothing_and_are_told",
+        ),
+    ),
     "done-without-the-agent": Promise(
         "What is approved is done although no agent and no server is running.",
         (

@@ -92,7 +92,7 @@ class Asking:
             verdict=verdict,
             reason=self.reason,
             decide_within_s=settings.decide_within_s,
-            policy_sha256=self.runtime.policy().sha256,
+            policy_sha256=self.runtime.policy(self.spec.reach).sha256,
             editable=tuple(name for name in verdict.editable if name in self.spec.editable),
             facts=briefing_of(facts),
             origin=_origin(known, facts, editor=editor),

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from gatebook.approvals.cases import Case, Earlier
 from gatebook.approvals.holds import require_release, sensitive_passages
 from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.approvals.terms import outgrown, satisfied, strictest, terms_of
 from gatebook.asking import Asking, refusal_of_edited
+from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.effects import Effect, EffectRow, Effects
 from gatebook.errors import (
@@ -28,7 +30,7 @@ from gatebook.intents import Facts, Intent
 from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
 from gatebook.switches import RESTORED, Switches
-from gatebook.telemetry import CallRecord
+from gatebook.telemetry import CallRecord, count_shadow
 from gatebook.toolspec import Edit
 
 
@@ -91,13 +93,13 @@ class Gate(Asking):
         if found:
             require_release(tx, self._hold_request(facts), found)
 
-    def judge_stage(self, facts: Facts) -> None:
+    def judge_stage(self, tx: Transaction, facts: Facts) -> None:
         """Apply policy to a read or a stage; it happens or it does not, there is nothing to approve yet.
 
         Raises:
             PolicyBlockedError: If the operator's policy does not simply allow it.
         """
-        verdict = self._verdict(facts)
+        verdict = self._verdict(tx, facts, content=self.spec.dump(self.arguments))
         if verdict.outcome is not Outcome.ALLOW:
             raise _blocked(verdict)
 
@@ -151,7 +153,7 @@ class Gate(Asking):
         if recalled is not None:
             return recalled
         known = self._current(tx, intent)
-        verdict = self._verdict(facts)
+        verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         self._require_undenied(tx, intent)
@@ -182,7 +184,7 @@ class Gate(Asking):
             )
         self.hold(tx, facts)
         self._require_undenied(tx, intent)
-        verdict = self._verdict(facts)
+        verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         known = self._current(tx, intent)
@@ -211,7 +213,7 @@ class Gate(Asking):
             raise IdempotencyConflictError("this was already done or begun.", next_step="Deny the request instead.")
         self.hold(tx, edit.facts)
         self._require_undenied(tx, edit.intent)
-        verdict = self._verdict(edit.facts)
+        verdict = self._verdict(tx, edit.facts, content=edit.intent.content, key=self._key(edit.intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         # Before: what is stored closes the older requests for its target, and this one was not just superseded.
@@ -337,8 +339,22 @@ class Gate(Asking):
             forgotten=Switches(tx).reason(RESTORED) is not None,
         )
 
-    def _verdict(self, facts: Facts) -> Verdict:
-        return self.runtime.policy().judge(name=self.spec.qualified, reach=self.spec.reach, facts=facts)
+    def _verdict(self, tx: Transaction, facts: Facts, *, content: dict[str, JsonValue], key: str = "") -> Verdict:
+        settings, name, principal = self.runtime.settings, self.spec.qualified, self.caller.principal
+        case = Case(
+            name=name,
+            reach=self.spec.reach,
+            facts=facts,
+            content=content,
+            principal=principal,
+            mode=settings.mode,
+            at=moment(tx.now).astimezone(settings.zone),
+            earlier=Earlier(tx, name, principal, settings.tenant, settings.mode, key),
+        )
+        verdict = self.runtime.policy(self.spec.reach).judge(case)
+        for rule in verdict.shadow:
+            count_shadow(rule, tool=name, outcome=verdict.outcome.name.lower())
+        return verdict
 
     def _run(self, tx: Transaction, handle: str) -> Run | None:
         return Runs(tx).active(handle) if handle and self.spec.is_step else None

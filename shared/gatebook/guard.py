@@ -254,7 +254,7 @@ class Guard(Extension):
                 run = self._admit(tx, call)
                 self.admission.require_left(tx, call.spec, call.scope.caller, run)
                 gate.hold(tx, facts)
-                gate.judge_stage(facts)
+                gate.judge_stage(tx, facts)
                 return gate.step(tx, call.record, run=run)
 
             # A hold is a request to a person and must last; the count of a call need not.

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import cast
 
@@ -52,6 +53,13 @@ class Passage(Value):
     text: str
 
 
+class Amount(Value):
+    """An amount of money. `currency` is its ISO 4217 code, empty when unknown."""
+
+    value: Decimal
+    currency: str = ""
+
+
 class Briefing(Value):
     """What a person is shown beside a request, as the server fetched it when it was asked for. Texts are raw.
 
@@ -74,14 +82,25 @@ class Briefing(Value):
 class Facts(Value):
     """What the server itself fetched about an intent; policy never sees the agent's summary.
 
-    `author` wrote what would leave, where the room knows who did. `briefing` is for the person who decides; policy does
-    not look at it.
+    Attributes:
+        target: What it is about.
+        passages: The texts that are involved.
+        recipients: The addresses of those outside who would read it.
+        notifies: Whether somebody would be told.
+        amounts: Amounts that are known otherwise than from the texts.
+        category: What the classifier last said of the target; empty when unknown.
+        first_contact: Whether nobody wrote to the recipients before from this desk; None when unknown.
+        author: Who wrote what would leave, where the room knows.
+        briefing: For the person who decides; policy does not look at it.
     """
 
     target: str = ""
     passages: tuple[Passage, ...] = ()
     recipients: tuple[str, ...] = ()
     notifies: bool = False
+    amounts: tuple[Amount, ...] = ()
+    category: str = ""
+    first_contact: bool | None = None
     author: str = ""
     briefing: Briefing = Briefing()
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from gatebook.approvals.policy import Policy
+from gatebook.approvals.rulebook import Rulebook
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.port import Database, Transaction
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.database.thread import DatabaseThread
 from gatebook.errors import ConfigurationError, GatebookError
+from gatebook.reach import Reach
 from gatebook.sensitive import SensitiveTerms
 from gatebook.settings import Settings
 from gatebook.vault import Vault
@@ -35,11 +37,11 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
     ports: dict[object, object] = field(default_factory=dict[object, object])
-    _policy: Policy | None = field(default=None, repr=False)
     _thread: DatabaseThread = field(default_factory=DatabaseThread, repr=False)
 
     def __post_init__(self) -> None:
         self.terms = SensitiveTerms(self.settings.sensitive_terms)
+        self._rulebook = Rulebook(self.settings.policy_file or self.settings.home / "policy.toml")
         self.vault = Vault(self.settings.record_key_file or self.settings.home / "recordings.key")
 
     async def transact(
@@ -78,15 +80,13 @@ class Runtime:
             self.ports[opener] = opener(self)
         return cast("P", self.ports[opener])
 
-    def policy(self) -> Policy:
-        """Read the policy anew: a change of the file counts from the next call on.
+    def policy(self, reach: Reach = Reach.SEND) -> Policy:
+        """Return the policy for calls of this reach; a change of the file counts from the next call on.
 
         Raises:
-            ConfigurationError: If the file does not fit; nothing that needs a judgement goes on then.
+            ConfigurationError: If the file does not fit; nothing is written or sent then.
         """
-        path = self.settings.policy_file or self.settings.home / "policy.toml"
-        self._policy = Policy.load(path, known=self._policy)
-        return self._policy
+        return self._rulebook.in_force(reach)
 
     def close(self) -> None:
         """Release the database."""

@@ -33,9 +33,22 @@ ATTR_ATTEMPTS = "gatebook.attempts"
 ATTR_INPUT = "gatebook.input.size"
 ATTR_OUTPUT = "gatebook.output.size"
 METRIC_DURATION = "mcp.server.operation.duration"
+METRIC_SHADOW = "gatebook.policy.shadow"
+ATTR_RULE = "gatebook.policy.rule"
 
 _BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300]
-_FIELDS = ("run_id", "step_id", "tool_name", "input_size", "output_size", "duration_ms", "cost_usd", "outcome", "error")
+_FIELDS = (
+    "run_id",
+    "step_id",
+    "tool_name",
+    "input_size",
+    "output_size",
+    "duration_ms",
+    "cost_usd",
+    "outcome",
+    "error",
+    "rule",
+)
 
 logger = logging.getLogger("gatebook.calls")
 
@@ -114,6 +127,19 @@ class CallRecord:
                 "error": self.error,
             },
         )
+
+
+def count_shadow(rule: str, *, tool: str, outcome: str) -> None:
+    """Count and log that a rule on trial applies to a call.
+
+    Args:
+        rule: The operator's name of the rule.
+        tool: The tool, `server.tool`.
+        outcome: What policy says of the call without it.
+    """
+    attributes = {ATTR_RULE: rule, "gen_ai.tool.name": tool, ATTR_EFFECT: outcome}
+    metrics.get_meter(SERVICE).create_counter(METRIC_SHADOW).add(1, attributes)
+    logger.info("a rule on trial applies", extra={"rule": rule, "tool_name": tool, "outcome": outcome})
 
 
 def _duration() -> metrics.Histogram:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gatebook.approvals.models import OPEN_STATES, ApprovalState
-from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.approvals.verdicts import Outcome, Verdict
 from gatebook.clock import ManualClock
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.errors import ConflictError, NotFoundError

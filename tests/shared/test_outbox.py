@@ -8,8 +8,8 @@ import apsw
 import pytest
 
 from gatebook.approvals.models import Approval
-from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.approvals.verdicts import Outcome, Verdict
 from gatebook.clock import ManualClock
 from gatebook.database.migrations import LOCK_TABLE, migrations, statements
 from gatebook.database.sqlite import SqliteDatabase

@@ -1,10 +1,12 @@
 """Policy: what is allowed, what a person is asked about, what is never done; a broken policy allows nothing."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from gatebook.approvals.policy import Outcome, Policy
+from gatebook.approvals.policy import Case, Outcome, Policy
+from gatebook.approvals.rulebook import Rulebook
 from gatebook.errors import ConfigurationError
 from gatebook.intents import Facts, Passage
 from gatebook.reach import Reach
@@ -130,7 +132,11 @@ async def test_a_broken_policy_allows_nothing_and_loses_nothing(suite: Suite, so
     (suite.home / "policy.toml").write_bytes(source)
     async with suite.agent("tickets") as agent:
         for tool, arguments in [*REVIEWED, ("send_reply", send), ("update_ticket", UPDATE)]:
-            assert (await agent.call(tool, arguments)).code == "configuration", tool
+            refused = await agent.call(tool, arguments)
+            assert refused.code == "configuration", tool
+            assert "policy" in refused.text
+        await agent.ok("list_tickets")
+        await agent.ok("draft_reply", ref="local:AB-1", body="Open the board menu.")
     await suite.execute()
     assert suite.comments("AB-1") == []
     assert suite.count("effects") == 0
@@ -173,6 +179,21 @@ RULE = '[[rule]]\nid = "a"\ntools = ["*"]\nthen.outcome = "deny"\n'
         (f'version = 1\n{RULE}when.keywords.any = ["--"]', "keyword"),
         (f"version = 1\n{RULE}{RULE}", "same id"),
         ("version = 1\nversion = 1", "TOML"),
+        ("version = 1\nrule = [7]", "rule"),
+        ("version = 1\nnever = }\n", "TOML.*line 2"),
+        ("version = 1\nalways_alow = []", "line 2 at always_alow: no such key; write always_allow"),
+        ('version = 1\nnever = ["send_reply"]', "line 2 at never.0: write the tool with its server"),
+        (f'version = 1\n{RULE}when.mode = "test"', 'line 6, rule "a" at when.mode: .*live'),
+        (f'version = 1\n{RULE}then.risk = "high"', 'rule "a" at then: write outcome = "review"'),
+        (f'version = 1\n{RULE}when.rate = {{ more_than = 1, per = "an hour" }}', "write a number and s, m, h or d"),
+        (f'version = 1\n{RULE}when.time = {{ within = "9-17" }}', 'write the hours as "09:00-17:30"'),
+        (f'version = 1\n{RULE}when.time = {{ weekdays = ["mon"] }}', "write either within or outside"),
+        (f"version = 1\n{RULE}when.amount.over = {{ USD = 0.1 }}", "write the amount as a text"),
+        (f'version = 1\n{RULE}when.amount.over = {{ dollars = "1" }}', "when.amount.over"),
+        (f'version = 1\n{RULE}when.recipient.domain = ["a@b.example"]', "write the domain alone"),
+        (f'version = 1\n{RULE}when.keywords = {{ any = ["x"], in = ["ticket.body"] }}', "write one of subject, body"),
+        (f'version = 1\n{RULE}when.principal = ["night"]', 'write the principal as "agent:NAME"'),
+        (f'version = 1\n{RULE}when.category = ["Bugs"]', "Bug"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused_and_says_where(source: str, where: str) -> None:
@@ -187,7 +208,7 @@ def test_the_strictest_outcome_wins_and_names_its_rules() -> None:
     )
 
     def judged(name: str, *, notifies: bool = False, reach: Reach = Reach.SEND) -> tuple[Outcome, tuple[str, ...]]:
-        verdict = policy.judge(name=name, reach=reach, facts=Facts(notifies=notifies))
+        verdict = policy.judge(Case(name, reach, Facts(notifies=notifies)))
         return verdict.outcome, verdict.rules
 
     assert judged("a.x") == (Outcome.ALLOW, ("always_allow",))
@@ -202,29 +223,39 @@ def test_the_strictest_outcome_wins_and_names_its_rules() -> None:
 def test_a_mild_default_never_covers_what_notifies_or_cannot_be_undone() -> None:
     policy = Policy('version = 1\ndefault = "allow"')
     loud, quiet = Facts(notifies=True), Facts(notifies=False)
-    assert policy.judge(name="a.b", reach=Reach.WRITE, facts=quiet).outcome is Outcome.ALLOW
-    assert policy.judge(name="a.b", reach=Reach.WRITE, facts=loud).outcome is Outcome.REVIEW
-    assert policy.judge(name="a.b", reach=Reach.SEND, facts=quiet).outcome is Outcome.REVIEW
+    assert policy.judge(Case("a.b", Reach.WRITE, quiet)).outcome is Outcome.ALLOW
+    assert policy.judge(Case("a.b", Reach.WRITE, loud)).outcome is Outcome.REVIEW
+    assert policy.judge(Case("a.b", Reach.SEND, quiet)).outcome is Outcome.REVIEW
 
 
 def test_a_rule_named_like_a_built_in_category_matches_its_own_words_only() -> None:
     policy = Policy(
-        'version = 1\n[[rule]]\nid = "legal"\ntools = ["*"]\nwhen.keywords.any = ["contract"]\nthen.outcome = "allow"'
+        'version = 1\n[[rule]]\nid = "legal"\ntools = ["*"]\nwhen.keywords.any = ["contract"]\nthen.outcome = "deny"'
     )
 
     def judged(text: str) -> Outcome:
         facts = Facts(passages=(Passage(where="body", text=text),))
-        return policy.judge(name="a.b", reach=Reach.SEND, facts=facts).outcome
+        return policy.judge(Case("a.b", Reach.SEND, facts)).outcome
 
-    assert judged("the contract") is Outcome.ALLOW
+    assert judged("the contract") is Outcome.DENY
     assert judged("my lawyer takes legal action") is Outcome.REVIEW
 
 
-def test_the_policy_is_parsed_again_only_when_the_file_changed(tmp_path: Path) -> None:
+def test_the_file_is_read_again_only_when_it_changed(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    shipped = Policy.load(path)
-    assert Policy.load(path, known=shipped) is shipped
+    rulebook = Rulebook(path)
+    shipped = rulebook.in_force()
+    assert rulebook.in_force() is shipped
     path.write_text("version = 1", encoding="utf-8")
-    own = Policy.load(path, known=shipped)
+    own = rulebook.in_force()
     assert own.source == "version = 1"
-    assert Policy.load(path, known=own) is own
+    found = path.stat()
+    path.write_text("version = 2", encoding="utf-8")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert rulebook.in_force() is own
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+    with pytest.raises(ConfigurationError, match="version"):
+        rulebook.in_force()
+    assert rulebook.in_force(Reach.STAGE).source == shipped.source
+    path.unlink()
+    assert rulebook.in_force().source == shipped.source

@@ -1,30 +1,26 @@
 """`gatebook approvals`, `pause`, `resume` and `attention`: what people decide."""
 
 import argparse
-import json
 import sys
-from typing import cast
 
 import anyio
 
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
-from gatebook.clock import moment
 from gatebook.database.port import Transaction
-from gatebook.deciding import approve, deny, limit_changes
+from gatebook.deciding import approve, deny
 from gatebook.effects import Effects
 from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
-from gatebook.rendering import render
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
+from gatebook_servers.commands import policy, reviewing
 from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table
+from gatebook_servers.commands.showing import fields_of, progress_of, show_request, time_of
 
 CHANNEL = "command line"
 LOOK_S = 0.1
-SHORT = 100
-"""Characters of a value that is shown beside its name; longer ones get a section of their own."""
 NOT_EXECUTED = 3
 """Exit code of `approve` when the approval stands and its effect did not happen yet."""
 
@@ -50,6 +46,8 @@ def add(commands: Commands) -> None:
     denial.add_argument("id")
     denial.add_argument("--reason", required=True)
     denial.set_defaults(run=deny_command)
+    reviewing.add(approvals)
+    policy.add(approvals)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)
@@ -77,8 +75,8 @@ def list_command(options: argparse.Namespace) -> int:
                 request.tool if request.kind == "effect" else request.kind,
                 request.target,
                 ", ".join(request.rules),
-                _time(request.created_at),
-                _time(request.decide_by),
+                time_of(request.created_at),
+                time_of(request.decide_by),
             )
             for request in found
         ],
@@ -99,9 +97,7 @@ def show_command(options: argparse.Namespace) -> int:
     if options.json:
         emit({**request.model_dump(mode="json"), "decisions": [d.model_dump(mode="json") for d in decisions]})
         return 0
-    _show(request)
-    for decision in decisions:
-        say(f"{decision.verdict} by {decision.person} at {_time(decision.decided_at)} {decision.reason}")
+    show_request(request, decisions)
     return 0
 
 
@@ -111,6 +107,10 @@ def approve_command(options: argparse.Namespace) -> int:
         shown = options.fingerprint or _ask_for_fingerprint(runtime, options.id)
         with runtime.database.transaction() as tx:
             request = approve(tx, runtime.settings, options.id, reviewer=reviewer(), channel=CHANNEL, shown=shown)
+            decisions = Approvals(tx).decisions(options.id)
+        if request.state == "pending":
+            say(f"your yes is recorded: {progress_of(request, decisions)}; others have to say yes too")
+            return 0
         if request.kind == "limit":
             return _tell_raised(request)
         if request.kind == "hold":
@@ -171,7 +171,7 @@ def _tell_raised(request: Approval) -> int:
     if request.state != "used":
         complain(f"approved, but nothing was raised: {request.state_reason}")
         return NOT_EXECUTED
-    say(f"raised for {request.target}: {', '.join(f'{name} {value}' for name, value in _fields_of(request))}")
+    say(f"raised for {request.target}: {', '.join(f'{name} {value}' for name, value in fields_of(request))}")
     return 0
 
 
@@ -206,57 +206,6 @@ def _ask_for_fingerprint(runtime: Runtime, approval_id: str) -> str:
             "nobody can be asked for the fingerprint.", next_step="Pass --fingerprint with what `show` printed."
         )
     with runtime.database.transaction() as tx:
-        request = Approvals(tx).get(approval_id)
-    _show(request)
+        request, decisions = Approvals(tx).get(approval_id), Approvals(tx).decisions(approval_id)
+    show_request(request, decisions)
     return input(f"Type {request.shown} to approve exactly this: ").strip()
-
-
-def _show(request: Approval) -> None:
-    say(f"{request.approval_id}  fingerprint {request.shown}  {request.state} {request.state_reason}".rstrip())
-    say(f"what:      {_what(request)}")
-    say(f"about:     {request.target}")
-    say(f"mode:      {request.mode}")
-    say(f"why asked: {', '.join(request.rules)}")
-    say(f"asked by:  {request.principal}{f' in {request.run_id}' if request.run_id else ''}")
-    say(f"decide by: {_time(request.decide_by)}")
-    fields = _fields_of(request)
-    for name, text in fields:
-        if len(text) <= SHORT and "\n" not in text:
-            say(f"{name + ':':<10} {text}")
-    for name, text in fields:
-        if len(text) > SHORT or "\n" in text:
-            _section(name, text)
-    if request.reason:
-        _section("the agent's words (unverified)", request.reason)
-    notices = [notice for text in (*(text for _, text in fields), request.reason) for notice in render(text).notices]
-    for sentence in dict.fromkeys(notice.sentence for notice in notices):
-        say(f"--- look twice: {sentence}")
-
-
-def _section(title: str, text: str) -> None:
-    say(f"--- {title}")
-    print(render(text).plain())
-
-
-def _what(request: Approval) -> str:
-    if request.kind == "hold":
-        return "release this text for the agent"
-    return "raise limits of a run" if request.kind == "limit" else f"{request.tool} ({request.operation})"
-
-
-def _fields_of(request: Approval) -> list[tuple[str, str]]:
-    """Return what would leave, or be raised, as named texts."""
-    if request.kind == "limit":
-        return [(name, f"{change['from']} -> {change['to']}") for name, change in limit_changes(request).items()]
-    return [field for name, value in request.content.items() for field in _fields(name, value)]
-
-
-def _fields(name: str, value: object) -> list[tuple[str, str]]:
-    """Return a part of the content as named texts; the passages of a hold are named by where they stand."""
-    if name == "passages":
-        return [(str(entry["where"]), str(entry["text"])) for entry in cast("list[dict[str, str]]", value)]
-    return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
-
-
-def _time(seconds: float) -> str:
-    return moment(seconds).isoformat(timespec="minutes")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from gatebook.approvals.models import Approval
-from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.approvals.verdicts import Outcome, Verdict
 from gatebook.database.port import Transaction
 from gatebook.errors import InvalidArgumentsError, RunNotActiveError
 from gatebook.injection import Caller

@@ -43,7 +43,7 @@ async def reply_edit(
     return Edit(
         arguments={"draft_id": draft.draft_id, "visibility": visibility},
         intent=reply_by(desk, draft, visibility),
-        facts=await reply_judged(desk, draft, visibility, previous=before),
+        facts=await reply_judged(runtime, desk, draft, visibility, previous=before),
         store=store,
     )
 

@@ -22,15 +22,17 @@ from gatebook_servers.tickets.desk import (
     newest_from_customer,
 )
 from gatebook_servers.tickets.drafts import REPLY, Drafts, StoredDraft
+from gatebook_servers.tickets.history import category_of, wrote_to
 from gatebook_servers.tickets.models import CreatedTicket, EscalatedTicket, SentReply, UpdatedTicket
 from gatebook_servers.tickets.ports import Desk, target_of
 
 EscalationLevel = Literal["High", "Critical"]
 
 
-async def draft_facts(desk: Desk, ref: str, body: str) -> Facts:
-    """A draft is judged with the ticket it answers."""
-    return await _facts(desk, ref, Passage(where="draft", text=body))
+async def draft_facts(runtime: Runtime, desk: Desk, ref: str, body: str) -> Facts:
+    """A draft is judged with the ticket it answers and whom it would be sent to."""
+    ticket, comments = await desk.get(ref), list(await desk.comments(ref))
+    return await _customer_facts(runtime, desk, ticket, comments, Passage(where="draft", text=body), notifies=False)
 
 
 async def reply_intent(runtime: Runtime, desk: Desk, draft_id: str, visibility: Visibility) -> Intent:
@@ -69,11 +71,11 @@ async def reply_facts(runtime: Runtime, desk: Desk, draft_id: str, visibility: V
     draft, previous = await runtime.transact(read)
     if draft.superseded_by:
         raise ConflictError("a newer draft replaced this one.", next_step="Send the newer draft.")
-    return await reply_judged(desk, draft, visibility, previous=previous)
+    return await reply_judged(runtime, desk, draft, visibility, previous=previous)
 
 
 async def reply_judged(
-    desk: TicketDesk, draft: StoredDraft, visibility: Visibility, *, previous: StoredDraft | None
+    runtime: Runtime, desk: Desk, draft: StoredDraft, visibility: Visibility, *, previous: StoredDraft | None
 ) -> Facts:
     """Return the facts of sending a draft, whether it is stored already or not.
 
@@ -86,9 +88,12 @@ async def reply_judged(
     ticket = await desk.get(draft.ref)
     if ticket.requester.email != draft.recipient:
         raise ConflictError("the customer's address changed.", next_step="Draft anew.")
-    facts = _ticket_facts(desk, ticket, list(comments), Passage(where="draft", text=draft.body))
-    known = {"notifies": visibility == "public", "recipients": (ticket.requester.email,), "author": draft.author}
-    return compared(facts.model_copy(update=known), previous)
+    said = Passage(where="draft", text=draft.body)
+    if visibility == "internal":
+        facts = await _ticket_facts(runtime, desk, ticket, list(comments), said)
+    else:
+        facts = await _customer_facts(runtime, desk, ticket, list(comments), said, notifies=True)
+    return compared(facts.model_copy(update={"author": draft.author}), previous)
 
 
 async def reply_found(
@@ -127,11 +132,15 @@ async def update_intent(
 
 
 async def update_facts(
-    desk: Desk, ref: str, status: StatusChange | None, assignee: str | None, add_tags: list[str]
+    runtime: Runtime, desk: Desk, ref: str, status: StatusChange | None, assignee: str | None, add_tags: list[str]
 ) -> Facts:
-    """A new status or assignee notifies people; tags and priority do not."""
-    facts = await _facts(desk, ref, Passage(where="tags", text="\n".join(add_tags)))
-    return facts.model_copy(update={"notifies": status is not None or assignee is not None})
+    """A new status tells the customer, a new assignee people here; tags and priority tell nobody."""
+    ticket, comments = await desk.get(ref), list(await desk.comments(ref))
+    tags = Passage(where="tags", text="\n".join(add_tags))
+    if status is not None:
+        return await _customer_facts(runtime, desk, ticket, comments, tags, notifies=True)
+    facts = await _ticket_facts(runtime, desk, ticket, comments, tags)
+    return facts.model_copy(update={"notifies": assignee is not None})
 
 
 async def update_found(runtime: Runtime, desk: Desk, effect: Effect, ref: str) -> UpdatedTicket | None:
@@ -148,9 +157,10 @@ async def escalation_intent(desk: Desk, ref: str, reason: str, priority: Escalat
     )
 
 
-async def escalation_facts(desk: Desk, ref: str, reason: str) -> Facts:
+async def escalation_facts(runtime: Runtime, desk: Desk, ref: str, reason: str) -> Facts:
     """An escalation calls people."""
-    facts = await _facts(desk, ref, Passage(where="reason", text=reason))
+    ticket, comments = await desk.get(ref), list(await desk.comments(ref))
+    facts = await _ticket_facts(runtime, desk, ticket, comments, Passage(where="reason", text=reason))
     return facts.model_copy(update={"notifies": True})
 
 
@@ -216,15 +226,32 @@ async def _draft(runtime: Runtime, draft_id: str) -> StoredDraft:
     return await runtime.transact(lambda tx: Drafts(tx).get(draft_id))
 
 
-async def _facts(desk: Desk, ref: str, passage: Passage) -> Facts:
-    return _ticket_facts(desk, await desk.get(ref), list(await desk.comments(ref)), passage)
-
-
-def _ticket_facts(desk: TicketDesk, ticket: Ticket, comments: list[Comment], passage: Passage) -> Facts:
+async def _ticket_facts(
+    runtime: Runtime, desk: Desk, ticket: Ticket, comments: list[Comment], passage: Passage
+) -> Facts:
     return Facts(
         target=target_of(desk, ticket.ref),
         passages=(*ticket_passages(ticket, comments), passage),
+        category=await runtime.transact(lambda tx: category_of(tx, ticket.ref), durable=False),
         briefing=briefing(desk.account, ticket, comments),
+    )
+
+
+async def _customer_facts(
+    runtime: Runtime, desk: Desk, ticket: Ticket, comments: list[Comment], passage: Passage, *, notifies: bool
+) -> Facts:
+    """What the customer would read, or be told of, is judged also by who that is."""
+    settings, address = runtime.settings, ticket.requester.email
+    known = any(comment.ours and comment.visibility == "public" for comment in comments) or await runtime.transact(
+        lambda tx: wrote_to(tx, desk, address, tenant=settings.tenant, mode=settings.mode), durable=False
+    )
+    facts = await _ticket_facts(runtime, desk, ticket, comments, passage)
+    return facts.model_copy(
+        update={
+            "notifies": notifies,
+            "recipients": (address,),
+            "first_contact": not known if known or address else None,
+        }
     )
 
 

@@ -7,8 +7,8 @@ matter up, is held anew.
 from pydantic import JsonValue
 
 from gatebook.approvals.models import Approval
-from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
+from gatebook.approvals.verdicts import Outcome, Verdict
 from gatebook.database.port import Transaction
 from gatebook.errors import ApprovalDeniedError, HeldError
 from gatebook.intents import Briefing, Facts, Intent, Passage, Value, effect_key, fingerprint, text_digest

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from gatebook.approvals.policy import Risk
+from gatebook.approvals.verdicts import Risk
 from gatebook.intents import Briefing, Value
 
 ApprovalState = Literal[

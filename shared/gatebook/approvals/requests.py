@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from pydantic import JsonValue
 
 from gatebook.approvals.models import OPEN_STATES, Act, Approval, ApprovalKind, ApprovalState, Origin, Reviewer
-from gatebook.approvals.policy import Verdict
 from gatebook.approvals.records import Records
+from gatebook.approvals.verdicts import Verdict
 from gatebook.clock import new_id
 from gatebook.errors import ConflictError, ForbiddenError
 from gatebook.intents import Briefing, canonical, digest

@@ -3,9 +3,7 @@
 from collections.abc import Collection
 
 from gatebook.approvals.models import Approval, Decision, Reviewer
-from gatebook.approvals.policy import Outcome, Risk, Verdict
-
-_RISKS: tuple[Risk, ...] = ("low", "normal", "high", "critical")
+from gatebook.approvals.verdicts import Demand, Outcome, Verdict, reviewed
 
 
 def terms_of(request: Approval) -> Verdict:
@@ -24,19 +22,9 @@ def terms_of(request: Approval) -> Verdict:
 
 
 def strictest(then: Verdict, now: Verdict) -> Verdict:
-    """Return the verdict that demands what either of two does; where their roles exclude each other, those of now."""
-    return Verdict(
-        outcome=max(then.outcome, now.outcome),
-        rules=tuple(sorted({*then.rules, *(now.rules if now.outcome is Outcome.REVIEW else ())})),
-        risk=_RISKS[max(_RISKS.index(then.risk), _RISKS.index(now.risk))],
-        quorum=max(then.quorum, now.quorum),
-        roles=_roles(then.roles, now.roles),
-        four_eyes=then.four_eyes or now.four_eyes,
-        decide_within_s=now.decide_within_s,
-        use_within_s=_least(then.use_within_s, now.use_within_s),
-        editable=tuple(name for name in then.editable if name in now.editable),
-        batch=then.batch and now.batch,
-    )
+    """Return the review that demands what either of two does."""
+    rules = {*then.rules, *(now.rules if now.outcome is Outcome.REVIEW else ())}
+    return reviewed(tuple(sorted(rules)), [_demand(then), _demand(now)], edit=())
 
 
 def outgrown(request: Approval, now: Verdict) -> bool:
@@ -67,11 +55,14 @@ def satisfied(request: Approval, votes: Collection[Decision], now: Verdict) -> b
     return len(persons) >= both.quorum
 
 
-def _roles(then: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
-    if not then or not now:
-        return then or now
-    return tuple(role for role in then if role in now) or now
-
-
-def _least(then: float | None, now: float | None) -> float | None:
-    return min((time for time in (then, now) if time is not None), default=None)
+def _demand(verdict: Verdict) -> Demand:
+    return Demand(
+        risk=verdict.risk,
+        quorum=verdict.quorum,
+        roles=verdict.roles,
+        four_eyes=verdict.four_eyes,
+        decide_within_s=verdict.decide_within_s,
+        use_within_s=verdict.use_within_s,
+        edit=verdict.editable,
+        batch=verdict.batch,
+    )

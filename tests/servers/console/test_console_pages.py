@@ -148,7 +148,12 @@ async def test_what_is_in_doubt_asks_for_attention_until_a_person_settles_it(con
     with console.suite.runtime.database.transaction() as tx:
         tx.execute("UPDATE outbox SET state = 'done'")
         Approvals(tx).consume(tenant="default", fingerprint=request.fingerprint)
-        intent = Intent(target=request.target, operation=request.operation, subject=str(request.content["draft_id"]), content=request.content)
+        intent = Intent(
+            target=request.target,
+            operation=request.operation,
+            subject=str(request.content["draft_id"]),
+            content=request.content,
+        )
         effect = Effects(tx).claim(
             intent,
             tenant="default",

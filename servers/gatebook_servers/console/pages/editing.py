@@ -5,7 +5,7 @@ from starlette.responses import Response
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.deciding import edit
-from gatebook.errors import ConflictError, ForbiddenError, GatebookError
+from gatebook.errors import ConflictError, ForbiddenError, GatebookError, InvalidArgumentsError
 from gatebook_servers.console.pages.requests import stale
 from gatebook_servers.console.showing import parts_of, title_of
 from gatebook_servers.console.visit import CHANNEL, Visit, status_of
@@ -21,7 +21,11 @@ async def edit_request(visit: Visit) -> Response:
     request = await _request(visit)
     now = {part.name: part.text for part in parts_of(request) if part.editable}
     written = {name: visit.form.text(name) for name in now if name in visit.form.fields}
+    # Browsers send line ends of their own; that is no change.
     changes = {name: text for name, text in written.items() if text != now[name].replace("\r\n", "\n")}
+    if not changes:
+        nothing = InvalidArgumentsError("nothing was changed.", next_step="Change the text, or approve it as it is.")
+        return await _page(visit, request, written=written, refusal=nothing)
     try:
         edited = await edit(
             visit.console.guard,

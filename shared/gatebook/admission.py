@@ -47,16 +47,26 @@ class Admission:
         if needs_run and not run_id and not approved:
             raise RunNotActiveError("the operator demands a run.", next_step="Call start_run and pass its run_id.")
 
-    def admit(self, tx: Transaction, spec: ToolSpec, caller: Caller) -> tuple[Run | None, str]:
-        """Count a call; the run whose step it would be, and a warning of limits that are nearly used up.
+    def look(self, tx: Transaction, spec: ToolSpec, caller: Caller, *, counted: bool) -> tuple[Run | None, str]:
+        """Return the run whose step a call would be, and a warning of limits that are nearly used up.
 
         Raises:
-            CeilingReachedError: If the day's calls are used up.
+            CeilingReachedError: If the call is not counted yet, and the day's calls are used up.
             NotFoundError, InvalidArgumentsError, RunLeaseLostError: If the handle drives no run.
         """
-        budgets = self.count(tx, caller.principal)
-        run = Runs(tx).driven(caller.run_id) if caller.run_id and spec.is_step else None
+        budgets = Budgets.of(tx, self._settings, principal=caller.principal)
+        if not counted:
+            budgets.require_call(limit=self._settings.max_calls_per_day)
+        run = self.run(tx, spec, caller)
         return run, budgets.warning(Limits.of(self._settings, run)) or ""
+
+    def run(self, tx: Transaction, spec: ToolSpec, caller: Caller) -> Run | None:
+        """Return the run whose step a call is.
+
+        Raises:
+            NotFoundError, InvalidArgumentsError, RunLeaseLostError: If the handle drives no run.
+        """
+        return Runs(tx).driven(caller.run_id) if caller.run_id and spec.is_step else None
 
     def require_left(self, tx: Transaction, spec: ToolSpec, caller: Caller, run: Run | None) -> None:
         """Refuse new work when its run has ended or a budget of the day is used up.
@@ -73,7 +83,7 @@ class Admission:
         principal = run.principal if run else caller.principal
         Budgets.of(tx, self._settings, principal=principal).require_left(Limits.of(self._settings, run))
 
-    def count(self, tx: Transaction, principal: str) -> Budgets:
+    def count(self, tx: Transaction, principal: str) -> None:
         """Count a call of the day, refused ones included.
 
         Raises:
@@ -81,4 +91,3 @@ class Admission:
         """
         budgets = Budgets.of(tx, self._settings, principal=principal)
         budgets.count("calls", limit=self._settings.max_calls_per_day)
-        return budgets

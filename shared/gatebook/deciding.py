@@ -151,7 +151,7 @@ async def edit(
     runtime = guard.runtime
 
     def decidable(tx: Transaction) -> Approval:
-        return Approvals(tx).require_editable(approval_id, reviewer=reviewer, shown=shown, fields=changes)
+        return Approvals(tx).require_editable(approval_id, reviewer=reviewer, shown=shown, changes=changes)
 
     request = await runtime.transact(decidable)
     spec = guard.loaded(request.tool)

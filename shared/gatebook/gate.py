@@ -22,7 +22,6 @@ from gatebook.errors import (
     GatebookError,
     IdempotencyConflictError,
     InProgressError,
-    InvalidArgumentsError,
     OutcomeUnknownError,
     PolicyBlockedError,
 )
@@ -152,11 +151,13 @@ class Gate(Asking):
             return self.take_over(tx, recalled)
         if recalled is not None:
             return recalled
-        known = self._current(tx, intent)
+        asked = self._was_asked(tx, intent)
+        known = self._current(tx, intent) if asked else None
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
-        self._require_undenied(tx, intent)
+        if asked:
+            self._require_undenied(tx, intent)
         if known is not None and self._outgrown(tx, known, verdict):
             terms = strictest(terms_of(known), verdict)
             raise self._asked(tx, intent, terms, facts, known=known, record=record, handle=handle)
@@ -175,9 +176,6 @@ class Gate(Asking):
             IdempotencyConflictError: If there is nothing left to approve.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
         """
-        edited = self._edited(tx, intent)
-        if edited is not None and edited.state in ("pending", "approved"):
-            return edited
         if self._known(tx, intent) is not None:
             raise IdempotencyConflictError(
                 "this was already done or begun.", next_step="Call the tool itself: it returns what came of it."
@@ -202,13 +200,10 @@ class Gate(Asking):
             editor: The person.
 
         Raises:
-            InvalidArgumentsError: If nothing changes.
             IdempotencyConflictError: If the changed call was already done or begun.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
             ConflictError: If what was changed is not the newest any more.
         """
-        if self._fingerprint(edit.intent) == request.fingerprint:
-            raise InvalidArgumentsError("nothing would change.", next_step="Approve the request as it is.")
         if self._known(tx, edit.intent) is not None:
             raise IdempotencyConflictError("this was already done or begun.", next_step="Deny the request instead.")
         self.hold(tx, edit.facts)
@@ -226,7 +221,7 @@ class Gate(Asking):
     def _known(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
         row = Effects(tx).find(self._key(intent))
         if row is None or row.state == "not_applied":
-            edited = self._edited(tx, intent)
+            edited = self.edited(tx, intent)
             return edited and self._instead(tx, edited)
         if row.content_sha256 != intent.content_sha256:
             raise IdempotencyConflictError(
@@ -238,7 +233,7 @@ class Gate(Asking):
             raise _in_doubt()
         return row
 
-    def _edited(self, tx: Transaction, intent: Intent) -> Approval | None:
+    def edited(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the request that a person's change of this very call led to, unless it came back to this one."""
         key = self._key(intent)
         edited = Approvals(tx).edited(tenant=self.runtime.settings.tenant, effect_key=key)
@@ -270,6 +265,12 @@ class Gate(Asking):
         wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
         if wait > 0:
             raise _in_progress(wait)
+
+    def _was_asked(self, tx: Transaction, intent: Intent) -> bool:
+        """Whether there may be a yes or a no; what policy simply allows needs no further look."""
+        return Approvals(tx).any_of(
+            tenant=self.runtime.settings.tenant, fingerprint=self._fingerprint(intent), effect_key=self._key(intent)
+        )
 
     def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""

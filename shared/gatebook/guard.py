@@ -27,8 +27,9 @@ from gatebook.errors import (
 )
 from gatebook.gate import Claimed, Gate, Replay
 from gatebook.injection import Caller, Scope
-from gatebook.intents import Intent, text_digest
+from gatebook.intents import Facts, Intent, text_digest
 from gatebook.ledger.models import Run
+from gatebook.ledger.runs import require_step
 from gatebook.messages import Message, written_arguments
 from gatebook.performing import Performance, size_of, too_late
 from gatebook.reach import Reach
@@ -185,8 +186,11 @@ class Guard(Extension):
         scope = Scope(self.runtime, caller, self)
         validated = spec.validate(arguments)
         intent = await spec.resolve(scope, validated)
-        facts = await spec.look(scope, validated)
         gate = Gate(self.runtime, spec, caller, validated, reason=reason)
+        edited = await self.runtime.look(lambda tx: gate.edited(tx, intent))
+        if edited is not None and edited.state in ("pending", "approved"):
+            return edited
+        facts = await spec.look(scope, validated)
         return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
 
     def loaded(self, tool: str) -> ToolSpec:
@@ -224,10 +228,28 @@ class Guard(Extension):
         result = await self.perform(Call(spec, scope, spec.validate(raw), message, until))
         record.outcome = record.outcome or "executed"
         record.output_size = size_of(result)
-        record_answer = message.answered(result)
-        if record_answer:
-            await self.runtime.transact(record_answer, durable=False)
+        await self._close(result, message, principal)
         return warned(result, record.warning)
+
+    async def _close(self, result: CallToolResult, message: Message, principal: str) -> None:
+        """Record the answer and count the call, as far as neither has been done.
+
+        Raises:
+            CeilingReachedError: If the day's calls were used up before.
+        """
+        record = message.record
+        record_answer = message.answered(result)
+        if record.counted and record_answer is None:
+            return
+
+        def record_and_count(tx: Transaction) -> None:
+            if record_answer:
+                record_answer(tx)
+            if not record.counted:
+                record.counted = True
+                self.admission.count(tx, principal)
+
+        await self.runtime.transact(record_and_count, keep_on_refusal=True, durable=False)
 
     def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
         """Take `run_id` off the arguments; the operator's run is authoritative."""
@@ -249,9 +271,12 @@ class Guard(Extension):
         gate = self._gate(call)
         with self._in_time(call):
             facts = await call.spec.look(call.scope, call.arguments)
+            if call.spec.reach is Reach.READ and call.run_id and call.spec.is_step and not facts.passages:
+                return await self._read(call, gate, facts)
 
             def accept(tx: Transaction) -> int:
-                run = self._admit(tx, call)
+                self._count(tx, call)
+                run = self._look(tx, call)
                 self.admission.require_left(tx, call.spec, call.scope.caller, run)
                 gate.hold(tx, facts)
                 gate.judge_stage(tx, facts)
@@ -261,25 +286,48 @@ class Guard(Extension):
             number = await self.runtime.transact(accept, keep_on_refusal=True, durable=bool(facts.passages))
         return await self._performance(call, Claimed(effect=None, step=number)).read_or_stage()
 
+    async def _read(self, call: Call, gate: Gate, facts: Facts) -> CallToolResult:
+        """Run a step that changes nothing: whatever else is done meanwhile, it is accepted and recorded at its end."""
+
+        def let_in(tx: Transaction) -> None:
+            run = self._look(tx, call)
+            self.admission.require_left(tx, call.spec, call.scope.caller, run)
+            if run and not call.spec.graceful:
+                require_step(run)
+            gate.judge_stage(tx, facts)
+
+        def accept(tx: Transaction) -> int:
+            self._count(tx, call)
+            return gate.step(tx, call.record, run=self.admission.run(tx, call.spec, call.scope.caller))
+
+        await self.runtime.look(let_in)
+        return await replace(self._performance(call, Claimed(effect=None)), accept=accept).read_or_stage()
+
     async def _recalled(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed | None:
         """Look the effect up. What was done, or begun and paid for, needs no running run and no budget."""
 
         def recall(tx: Transaction) -> Replay | EffectRow | None:
-            run = self._admit(tx, call)
+            run = self._look(tx, call)
             recalled = gate.recall(tx, intent)
             if recalled is None and call.approval is None:
                 self.admission.require_left(tx, call.spec, call.scope.caller, run)
             return recalled
 
-        known = await self.runtime.transact(recall, keep_on_refusal=True, durable=False)
+        def take_over(tx: Transaction) -> Claimed:
+            self._count(tx, call)
+            return gate.take_over(tx, row)
+
+        known = await self.runtime.look(recall)
         if not isinstance(known, EffectRow):
             return known
-        return await self._timed(lambda tx: gate.take_over(tx, known))
+        row = known
+        return await self._timed(take_over)
 
     async def _claimed(self, call: Call, gate: Gate, intent: Intent) -> Replay | Claimed:
         facts = await call.spec.look(call.scope, call.arguments)
 
         def judge_and_claim(tx: Transaction) -> Replay | Claimed:
+            self._count(tx, call)
             gate.hold(tx, facts)
             return gate.claim(tx, intent, facts, record=call.record, handle=call.run_id, approval=call.approval)
 
@@ -294,15 +342,20 @@ class Guard(Extension):
         claimed = await self.runtime.transact(claim, keep_on_refusal=True)
         return replace(claimed, begun=begun) if isinstance(claimed, Claimed) else claimed
 
-    def _admit(self, tx: Transaction, call: Call) -> Run | None:
-        """Let the call in and count it; the run whose step it would be. What a person approved was paid for before."""
+    def _look(self, tx: Transaction, call: Call) -> Run | None:
+        """Look at the switches and at the run whose step it would be. What a person approved was paid for before."""
         if call.spec.reach >= Reach.WRITE:
             Switches(tx).require_running()
         if call.approval is not None:
             return None
-        call.record.counted = True
-        run, call.record.warning = self.admission.admit(tx, call.spec, call.scope.caller)
+        run, call.record.warning = self.admission.look(tx, call.spec, call.scope.caller, counted=call.record.counted)
         return run
+
+    def _count(self, tx: Transaction, call: Call) -> None:
+        """Count the call, once; what a person approved was counted when it was asked for."""
+        if call.approval is None and not call.record.counted:
+            call.record.counted = True
+            self.admission.count(tx, call.scope.caller.principal)
 
     def _performance(self, call: Call, claimed: Claimed) -> Performance:
         call.record.step = claimed.step
@@ -310,7 +363,7 @@ class Guard(Extension):
         until = call.until
         if claimed.effect:
             until = min(until, claimed.begun + self.runtime.settings.lease_s)
-        return Performance(call.spec, scope, call.arguments, claimed.step, call.message, until)
+        return Performance(call.spec, scope, call.arguments, call.message, until)
 
     def _until(self, spec: ToolSpec) -> float:
         return self.runtime.clock.steady().seconds + max(self.runtime.settings.call_s, spec.longest_s)
@@ -329,23 +382,13 @@ class Guard(Extension):
 
     async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
-        result, record = error.as_result(), message.record
-        record_answer = message.answered(result)
-        if record.counted and record_answer is None:
-            return result
-
-        def count_and_record(tx: Transaction) -> None:
-            if record_answer:
-                record_answer(tx)
-            if not record.counted:
-                self.admission.count(tx, principal)
-
+        result = error.as_result()
         try:
-            await self.runtime.transact(count_and_record, keep_on_refusal=True, durable=False)
+            await self._close(result, message, principal)
         except (StoreBusyError, StorageFullError):
             logger.warning("a refused call could not be counted")
         except GatebookError as ceiling:
-            record.error = ceiling.code
+            message.record.error = ceiling.code
             return ceiling.as_result()
         return result
 

@@ -1,7 +1,7 @@
 """Act, and record how it ended. A write or send once begun is finished whatever the client cancels."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import anyio
@@ -47,18 +47,19 @@ class Performance:
         spec: The tool.
         scope: What it may reach; holds the claimed effect of a write or send.
         arguments: The validated arguments.
-        step: The number of its step, 0 for none.
         message: The call as it is recorded.
         until: When it must have acted, by the steady clock: the end of its call, or of its lease on the effect.
             Afterwards another process may look the effect up and repeat it.
+        accept: For a read, which is accepted only when it is over: counts and numbers it, in the transaction that
+            records how it ended; its step, 0 for none.
     """
 
     spec: ToolSpec
     scope: Scope
     arguments: Mapping[str, object]
-    step: int
     message: Message
     until: float
+    accept: Callable[[Transaction], int] | None = None
 
     @property
     def record(self) -> CallRecord:
@@ -204,25 +205,27 @@ class Performance:
         self.record.error = error
         self.record.outcome = "refused" if error else "executed"
         record_answer = self.message.answered(answer) if answer else None
-        if not self.step and record_answer is None:
+        if not self.record.step and record_answer is None and self.accept is None:
             return
 
         def end(tx: Transaction) -> None:
+            if self.accept:
+                self.record.step = self.accept(tx)
             self._end_step(tx, "failed" if error else "done", error=error, size=size_of(answer) if answer else 0)
             if record_answer:
                 record_answer(tx)
 
-        await self._runtime.transact(end, durable=False)
+        await self._runtime.transact(end, keep_on_refusal=True, durable=False)
 
     def _join_run(self, answer: CallToolResult) -> None:
         if self.spec.begins_run and answer.structured_content:
             self.record.run_id = str(answer.structured_content["run_id"]).partition(".")[0]
 
     def _end_step(self, tx: Transaction, status: StepStatus, *, error: str, size: int) -> None:
-        if self.step:
+        if self.record.step:
             Runs(tx).complete(
                 self.record.run_id,
-                self.step,
+                self.record.step,
                 status=status,
                 attempts=self.record.attempts,
                 error=error,

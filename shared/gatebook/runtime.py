@@ -70,6 +70,16 @@ class Runtime:
             raise result
         return result
 
+    async def look(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work`, which only reads: at once where that waits for nobody, or else in a transaction.
+
+        Crossing over to the database's thread and back takes longer than most reads.
+        """
+        with self.database.at_once() as transaction:
+            if transaction is not None:
+                return work(transaction)
+        return await self.transact(work, durable=False)
+
     async def blocking(self, work: Callable[[], T]) -> T:
         """Run work that would block the event loop on the database's thread."""
         return await self._thread.run(work)

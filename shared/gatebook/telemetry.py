@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from time import perf_counter
 from typing import Protocol
 
@@ -105,7 +106,7 @@ class CallRecord:
             ATTR_CODE: self.error,
         }
         trace.get_current_span().set_attributes({name: value for name, value in attributes.items() if value != ""})
-        _duration().record(
+        _duration(metrics.get_meter_provider()).record(
             seconds,
             {
                 "gen_ai.tool.name": self.tool,
@@ -142,8 +143,10 @@ def count_shadow(rule: str, *, tool: str, outcome: str) -> None:
     logger.info("a rule on trial applies", extra={"rule": rule, "tool_name": tool, "outcome": outcome})
 
 
-def _duration() -> metrics.Histogram:
-    return metrics.get_meter(SERVICE).create_histogram(
+@cache
+def _duration(provider: metrics.MeterProvider) -> metrics.Histogram:
+    """Return the histogram of the provider that is in force; making one for every call costs more than recording."""
+    return provider.get_meter(SERVICE).create_histogram(
         METRIC_DURATION, unit="s", explicit_bucket_boundaries_advisory=_BUCKETS
     )
 

@@ -67,6 +67,80 @@ def test_a_transaction_whose_block_raises_leaves_nothing(database: Database) -> 
     assert names(database) == []
 
 
+LAST = """
+INSERT INTO switches (name, reason, changed_by, changed_at) SELECT :name, '', '', :now
+WHERE NOT EXISTS (SELECT 1 FROM switches WHERE name = :name) RETURNING name, changed_at
+"""
+
+
+@pytest.mark.parametrize("before", [[], ["before"]])
+def test_a_last_statement_is_committed_with_what_went_before_and_comes_behind(place: Place, before: list[str]) -> None:
+    clock = ManualClock()
+    with closing(place.open(clock)) as database:
+        for expected in ([clock.now()], []):
+            with database.transaction() as tx:
+                for name in before:
+                    tx.defer("DELETE FROM switches WHERE name = :name", name=name)
+                    put(tx, name)
+                row = tx.conclude(LAST, "DELETE FROM switches WHERE name = :name || '-old'", name="last")
+            assert ([row["changed_at"]] if row else []) == expected
+            with database.transaction() as tx:
+                put(tx, "last-old")
+        assert names(database) == [*before, "last", "last-old"]
+
+
+def test_a_last_statement_takes_the_time_of_the_database_where_no_clock_is_given(place: Place) -> None:
+    with closing(place.open()) as database, database.transaction() as tx:
+        row = tx.conclude(LAST, name="last")
+    assert row is not None
+    assert abs(float(row["changed_at"] or 0) - SystemClock().now()) < 60
+
+
+def test_a_last_statement_that_fails_leaves_nothing(database: Database, place: Place) -> None:
+    with pytest.raises(Exception, match="no_such_table"), database.transaction() as tx:
+        tx.conclude(LAST, "DELETE FROM no_such_table", name="last")
+    assert names(database) == []
+    with closing(place.open()) as another:
+        assert names(another) == []
+
+
+def test_a_last_statement_changes_nothing_in_a_database_of_a_newer_program(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(place.open()) as running:
+        with running.transaction() as tx:
+            tx.execute("UPDATE suite_lock SET schema_version = 999")
+        with pytest.raises(ConfigurationError, match="schema 999"), running.transaction() as tx:
+            tx.conclude(LAST, name="last")
+        monkeypatch.setattr(running, "_schema", 999)
+        assert names(running) == []
+
+
+def test_reading_at_once_waits_for_nobody_and_keeps_nobody_waiting(place: Place) -> None:
+    with closing(place.open()) as reading, closing(place.open()) as writing:
+        with writing.transaction() as tx:
+            put(tx, "first")
+        with reading.at_once() as now:
+            assert (now is None) is bool(place.url)
+            if now is None:
+                return
+            with writing.transaction() as tx:
+                put(tx, "second")
+            assert [row["name"] for row in now.all("SELECT name FROM switches")] == ["first"]
+        with reading.transaction(), ThreadPoolExecutor(1) as threads:
+            assert threads.submit(at_once, reading).result(30) is False
+        assert at_once(reading)
+        with writing.transaction() as tx:
+            tx.execute("UPDATE suite_lock SET schema_version = 999")
+        with pytest.raises(ConfigurationError, match="schema 999"):
+            at_once(reading)
+
+
+def at_once(database: Database) -> bool:
+    with database.at_once() as tx:
+        return tx is not None
+
+
 def test_a_failed_statement_takes_its_transaction_with_it_and_not_the_next(database: Database) -> None:
     with pytest.raises(Exception, match=r"(?i)no.*nonsense|nonsense.*not"), database.transaction() as tx:  # noqa: PT012
         put(tx, "a")

@@ -1,7 +1,7 @@
 """The worker: whose jobs it does, what it finds by itself, what it survives, how it ends."""
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,6 +43,9 @@ class FailingDatabase:
         if self.failures:
             raise self.failures.pop()
         return self.database.transaction(durable=durable)
+
+    def at_once(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def runtime_of(self, suite: Suite) -> Runtime:
         """Return a process with this database, of which a worker needs nothing but transactions."""

@@ -25,11 +25,11 @@ def show_request(request: Approval, decisions: list[Decision]) -> None:
     for title, text in [*long, *_background(request)]:
         say(f"--- {title}")
         print(render(text).plain())
+    texts = [text for _, text in (*fields, *_background(request))]
+    for sentence in dict.fromkeys(notice.sentence for text in texts for notice in render(text).notices):
+        say(f"--- look twice: {sentence}")
     for decision in decisions:
         say(f"{decision.verdict} by {decision.person} at {time_of(decision.decided_at)} {decision.reason}".rstrip())
-    notices = [notice for text in (*(text for _, text in fields), request.reason) for notice in render(text).notices]
-    for sentence in dict.fromkeys(notice.sentence for notice in notices):
-        say(f"--- look twice: {sentence}")
 
 
 def fields_of(request: Approval) -> list[tuple[str, str]]:

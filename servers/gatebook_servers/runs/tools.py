@@ -102,18 +102,21 @@ async def checkpoint(
 ) -> SavedCheckpoint:
     """Save the run's progress. The same seq with the same state is saved once; continue with seq + 1."""
     text = STATE.dump_json(state).decode()
+    saved = await runtime.transact(lambda tx: Checkpoints(tx).save(run_id, seq=seq, state=text))
 
-    def save(tx: Transaction) -> SavedCheckpoint:
+    def explain(tx: Transaction) -> SavedCheckpoint:
         run = Runs(tx).active(run_id)
+        if not saved:
+            Checkpoints(tx).require_same(run.run_id, seq=seq, state=text)
         return SavedCheckpoint(
             run_id=run.handle,
             seq=seq,
-            saved=Checkpoints(tx).save(run.run_id, seq=seq, step=run.steps, state=text),
+            saved=saved,
             steps_remaining=max(0, run.step_limit - run.steps),
             warning=_warning(tx, runtime.settings, run),
         )
 
-    return await runtime.transact(save)
+    return await runtime.look(explain)
 
 
 @tools.stages(graceful=True, longest_chars=LONGEST_CHARS)

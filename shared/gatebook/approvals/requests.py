@@ -5,7 +5,7 @@ approved again when the effect surely did not happen. A timeout is never an appr
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -13,7 +13,7 @@ from gatebook.approvals.models import OPEN_STATES, Act, Approval, ApprovalKind, 
 from gatebook.approvals.records import Records
 from gatebook.approvals.verdicts import Verdict
 from gatebook.clock import new_id
-from gatebook.errors import ConflictError, ForbiddenError
+from gatebook.errors import ConflictError, ForbiddenError, InvalidArgumentsError
 from gatebook.intents import Briefing, canonical, digest
 
 _NOTHING_FETCHED = Briefing()
@@ -174,17 +174,20 @@ class Approvals(Records):
         return self.get(approval_id)
 
     def require_editable(
-        self, approval_id: str, *, reviewer: Reviewer, shown: str, fields: Collection[str]
+        self, approval_id: str, *, reviewer: Reviewer, shown: str, changes: Mapping[str, str]
     ) -> Approval:
-        """Return a pending request whose content this person may change in these fields.
+        """Return a pending request whose content this person may change like this.
 
         Raises:
             NotFoundError: If there is no such request.
             ForbiddenError: If this person may not decide it, or one of the fields may not be changed.
             ConflictError: If it is no longer pending, or the person was shown something else.
+            InvalidArgumentsError: If nothing changes.
         """
         request = self._decidable(approval_id, reviewer, shown)
-        if not fields or not set(fields) <= set(request.editable):
+        if all(request.content.get(name) == text for name, text in changes.items()):
+            raise InvalidArgumentsError("nothing would change.", next_step="Approve the request as it is.")
+        if not changes.keys() <= set(request.editable):
             named = f"only {' and '.join(request.editable)}" if request.editable else "nothing"
             raise ForbiddenError(
                 f"{named} can be changed in this request.",

@@ -47,6 +47,19 @@ class Transaction(Protocol):
         """
         ...
 
+    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
+        """Run one last statement and those behind it, and commit; return the first row of the first one.
+
+        A database across a network takes all of it in one trip, with the beginning where there was none yet. If the
+        connection turns out to be gone then, all of it may be sent twice: it has to be harmless when it was done.
+
+        Args:
+            sql: The statement; `:now` in it is the time of the transaction.
+            behind: Further statements with the same parameters.
+            parameters: The values.
+        """
+        ...
+
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         """Run a query and return its rows."""
         ...
@@ -88,6 +101,16 @@ class Database(Protocol):
             StorageFullError: If there is no room; nothing was written.
             ConfigurationError: If the database belongs to a newer program.
             InvalidArgumentsError: If a text has U+0000 or half of a surrogate pair; nothing was written.
+        """
+        ...
+
+    def at_once(self) -> AbstractContextManager[Transaction | None]:
+        """Begin a transaction that only reads, if that waits for nobody: neither a disk, a network nor another thread.
+
+        It sees one state of the database and keeps nobody from writing. None where it would have to wait.
+
+        Raises:
+            ConfigurationError: If the database belongs to a newer program.
         """
         ...
 

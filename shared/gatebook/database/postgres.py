@@ -105,6 +105,10 @@ class PostgresDatabase:
             with ended(transaction):
                 yield transaction
 
+    @contextmanager
+    def at_once(self) -> Generator[Transaction | None]:
+        yield None
+
     def _connected(self, *, anew: bool = False) -> Connection:
         """Return the connection, opened when there is none, or `anew`."""
         if anew or self._connection is None or self._connection.closed:

@@ -24,6 +24,9 @@ _LOCK = b"""
 SELECT schema_version, CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
 FROM (SELECT schema_version FROM suite_lock FOR UPDATE) AS held
 """
+_UNLESS_SCHEMA = b"SELECT 1 / CAST(schema_version = %d AS integer) FROM suite_lock"
+"""Fails where the schema is another one."""
+_NOW = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|::|:(?P<name>[A-Za-z_]\w*)|%")
 
 Connection = psycopg.Connection[DictRow]
@@ -68,6 +71,7 @@ class PostgresTransaction:
         self._opening = _BEGIN + (b"" if durable else _RELAXED) + _LOCK
         self._begun: _Begun | None = None
         self._deferred: list[bytes] = []
+        self._concluded = False
 
     @property
     def now(self) -> float:
@@ -88,6 +92,20 @@ class PostgresTransaction:
     def defer(self, sql: str, /, **parameters: Value) -> None:
         self._deferred.append(self._bound(sql, parameters))
 
+    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
+        if self._given or self._begun:
+            parameters["now"] = self.now
+        else:
+            # Its own trip to ask for the time would be one more.
+            sql = re.sub(r":now\b", _NOW, sql)
+        statements = [self._bound(one, parameters) for one in (sql, *behind)]
+        if self._begun is None and self._schema is not None:
+            # Nobody has seen the schema yet; another one must not be committed to.
+            statements.append(_UNLESS_SCHEMA % self._schema)
+        cursor = self._sent(b";".join([*statements, b"COMMIT"]))
+        self._concluded = True
+        return _first_rows(cursor).fetchone()
+
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         return cast("list[Row]", self._run(sql, parameters).fetchall())
 
@@ -96,6 +114,8 @@ class PostgresTransaction:
 
     def commit(self) -> None:
         """Run what was deferred, and commit."""
+        if self._concluded:
+            return
         if self._begun is None:
             if not self._deferred:
                 return
@@ -132,19 +152,26 @@ class PostgresTransaction:
         return self._begun
 
     def _send(self, statement: bytes) -> psycopg.Cursor[DictRow]:
-        """Send what was deferred and a statement in one trip, behind the beginning where there was none yet."""
+        """Send what was deferred and a statement; return the cursor at the statement's result."""
+        return _last(self._sent(statement))
+
+    def _sent(self, statement: bytes) -> psycopg.Cursor[DictRow]:
+        """Send what was deferred and a statement in one trip, behind the beginning where there was none yet.
+
+        Returns:
+            The cursor at the first result that is not the beginning's.
+        """
         statements = b";".join([*self._deferred, statement])
         self._deferred.clear()
         if self._begun is not None:
-            return _last(self._begun.connection.execute(statements))
+            return self._begun.connection.execute(statements)
         connection, cursor = self._opened_with(statements)
-        while not cursor.description:
-            cursor.nextset()
-        row = cursor.fetchone()
+        row = _first_rows(cursor).fetchone()
         assert row is not None
         self._begun = _Begun(connection, int(row["schema_version"]), float(row["now"]))
         self._require_schema()
-        return _last(cursor)
+        cursor.nextset()
+        return cursor
 
     def _opened_with(self, statements: bytes) -> tuple[Connection, psycopg.Cursor[DictRow]]:
         connection = self._connected()
@@ -189,6 +216,13 @@ def ended(transaction: PostgresTransaction) -> Generator[None]:
     except BaseException:
         transaction.roll_back()
         raise
+
+
+def _first_rows(cursor: psycopg.Cursor[DictRow]) -> psycopg.Cursor[DictRow]:
+    """Return the cursor at the first of its results, from where it stands, that may have rows."""
+    while not cursor.description:
+        cursor.nextset()
+    return cursor
 
 
 def _last(cursor: psycopg.Cursor[DictRow]) -> psycopg.Cursor[DictRow]:

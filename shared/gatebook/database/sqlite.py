@@ -54,6 +54,8 @@ class SqliteDatabase:
                 "the database cannot be opened.", next_step="Check that GATEBOOK_HOME is a writable directory."
             ) from error
         self._connection.set_busy_timeout(BUSY_MS)
+        # Or else a statement is prepared anew for every value of a parameter that could choose a partial index.
+        self._connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         with _translated():
             for pragma in _PRAGMAS:
                 _run(self._connection, f"PRAGMA {pragma}")
@@ -93,6 +95,43 @@ class SqliteDatabase:
             yield transaction
 
     @contextmanager
+    def at_once(self) -> Generator[Transaction | None]:
+        # Whoever writes in this process holds the lock until its commit is on the disk.
+        if not self._lock.acquire(blocking=False):
+            yield None
+            return
+        try:
+            with _translated(), self._snapshot() as transaction:
+                yield transaction
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _snapshot(self) -> Generator["_SqliteTransaction | None"]:
+        _run(self._connection, "BEGIN")
+        try:
+            yield self._readable()
+        finally:
+            _run(self._connection, "ROLLBACK")
+
+    def _readable(self) -> "_SqliteTransaction | None":
+        """Return the transaction that has just begun; None if another process keeps it from reading right now."""
+        transaction = self._transaction()
+        self._connection.set_busy_timeout(0)
+        try:
+            present = transaction.schema()
+        except apsw.BusyError:
+            return None
+        finally:
+            self._connection.set_busy_timeout(BUSY_MS)
+        if present != self._schema:
+            raise other_schema(present, known=self._schema)
+        return transaction
+
+    def _transaction(self) -> "_SqliteTransaction":
+        return _SqliteTransaction(self._connection, self._clock.now(), self._boot_began + self._clock.steady().seconds)
+
+    @contextmanager
     def _begun(self, *, durable: bool = True) -> Generator["_SqliteTransaction"]:
         with self._lock, _translated():
             if durable is not self._durable:
@@ -100,9 +139,7 @@ class SqliteDatabase:
                 self._durable = durable
             _run(self._connection, "BEGIN IMMEDIATE")
             try:
-                yield _SqliteTransaction(
-                    self._connection, self._clock.now(), self._boot_began + self._clock.steady().seconds
-                )
+                yield self._transaction()
                 _run(self._connection, "COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -171,6 +208,13 @@ class _SqliteTransaction:
 
     def defer(self, sql: str, /, **parameters: Value) -> None:
         _run(self._connection, sql, parameters)
+
+    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
+        parameters["now"] = self._now
+        row = self.one(sql, **parameters)
+        for statement in behind:
+            self.defer(statement, **parameters)
+        return row
 
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         cursor = _run(self._connection, sql, parameters)

@@ -62,24 +62,18 @@ class Limits(Value):
 class Budgets:
     """A principal's counters of one day, inside one transaction."""
 
-    def __init__(self, transaction: Transaction, *, tenant: str, principal: str, day: str, resets_at: str) -> None:
+    def __init__(self, transaction: Transaction, *, tenant: str, principal: str, zone: ZoneInfo) -> None:
         self._tx = transaction
         self._tenant = tenant
         self._principal = principal
-        self._day = day
-        self._resets_at = resets_at
+        self._zone = zone
+        self._day = local_day(transaction.now, zone)
+        self._known: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, transaction: Transaction, settings: Settings, *, principal: str) -> "Budgets":
         """Return a principal's counters of the day that it is now in the operator's time zone."""
-        now, zone = transaction.now, settings.zone
-        return cls(
-            transaction,
-            tenant=settings.tenant,
-            principal=principal,
-            day=local_day(now, zone),
-            resets_at=next_midnight(now, zone),
-        )
+        return cls(transaction, tenant=settings.tenant, principal=principal, zone=settings.zone)
 
     def count(self, name: Literal["calls", "runs"], *, limit: int) -> None:
         """Count one call or run of the day, refused ones included.
@@ -89,11 +83,17 @@ class Budgets:
         """
         spent = self._add(name, 1)
         if spent > limit:
-            raise CeilingReachedError(
-                f"today's ceiling of {limit} {name} is reached.",
-                next_step="Finish the run; the operator can raise the ceiling.",
-                details=self._used_up(limit, spent),
-            )
+            raise self._at_ceiling(name, limit, spent)
+
+    def require_call(self, *, limit: int) -> None:
+        """Refuse a call that `count` would refuse, without counting it.
+
+        Raises:
+            CeilingReachedError: If the day's ceiling is reached.
+        """
+        spent = self.spent("calls")
+        if spent >= limit:
+            raise self._at_ceiling("calls", limit, spent)
 
     def spent(self, name: Counter) -> float:
         """Return what the principal spent today."""
@@ -164,10 +164,26 @@ class Budgets:
                 details={"limit": None, "spent": None, "remaining": None, "steps_without_usage": unknown},
             )
 
+    def _at_ceiling(self, name: Counter, limit: int, spent: float) -> CeilingReachedError:
+        return CeilingReachedError(
+            f"today's ceiling of {limit} {name} is reached.",
+            next_step="Finish the run; the operator can raise the ceiling.",
+            details=self._used_up(limit, spent),
+        )
+
     def _used_up(self, limit: float, spent: float) -> Mapping[str, Detail]:
         return {"limit": limit, "spent": spent, "remaining": 0, "resets_at": self._resets_at}
 
+    @property
+    def _resets_at(self) -> str:
+        return next_midnight(self._tx.now, self._zone)
+
     def _spent(self) -> Mapping[str, float]:
+        if self._known is None:
+            self._known = self._read()
+        return self._known
+
+    def _read(self) -> Mapping[str, float]:
         rows = self._tx.all(
             "SELECT name, spent FROM counters WHERE tenant = :tenant AND principal = :principal AND day = :day",
             tenant=self._tenant,
@@ -179,6 +195,7 @@ class Budgets:
 
     def _add(self, name: Counter, amount: float) -> float:
         """Add to a counter and return what it is then: the row is locked, so no other call sees the same."""
+        self._known = None
         row = self._tx.one(
             """INSERT INTO counters (tenant, principal, day, name, spent)
                VALUES (:tenant, :principal, :day, :name, :amount)

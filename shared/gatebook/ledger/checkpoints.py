@@ -10,6 +10,19 @@ MAX_STATE_BYTES = 256 * 1024
 KEPT = 3
 KEPT_EVERY = 100
 
+# One statement says whether the handle still drives the run, and saves: the ledger of a night is written often.
+_SAVE = """
+INSERT INTO checkpoints (run_id, seq, step, state, created_at)
+SELECT run_id, :seq, steps, :state, :now FROM runs
+WHERE run_id = :run AND epoch = :epoch AND status = 'running'
+  AND NOT EXISTS (SELECT 1 FROM checkpoints AS known WHERE known.run_id = :run AND known.seq >= :seq)
+RETURNING seq
+"""
+_PRUNE = """
+DELETE FROM checkpoints WHERE run_id = :run AND seq % :every <> 0 AND seq <= (
+  SELECT seq FROM checkpoints AS newer WHERE newer.run_id = :run ORDER BY seq DESC LIMIT 1 OFFSET :kept)
+"""
+
 
 class Checkpoints:
     """The checkpoints table, inside one transaction."""
@@ -17,56 +30,51 @@ class Checkpoints:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def save(self, run_id: str, *, seq: int, step: int, state: str) -> bool:
-        """Save a state; False when this very checkpoint was there already.
+    def save(self, handle: str, *, seq: int, state: str) -> bool:
+        """Save a state of the run that a handle drives; nothing may follow in the transaction.
 
         Keeps the last three and every hundredth.
 
+        Args:
+            handle: The run's id with its epoch.
+            seq: Its number, above the newest one's.
+            state: JSON.
+
+        Returns:
+            False when nothing was saved: the handle does not drive a running run, or the number is not above the
+            newest one's.
+
         Raises:
             TooLargeError: If the state is larger than 256 KiB.
-            IdempotencyConflictError: If the sequence number holds another state, or is behind the newest.
         """
         if len(state.encode()) > MAX_STATE_BYTES:
             raise TooLargeError("the state is larger than 256 KiB.", next_step="Keep references, not texts, in it.")
-        last = self._last(run_id)
-        if last and seq <= last[0]:
-            self._require_same(run_id, seq=seq, newest=last[0], state=state)
-            return False
-        if len(last) >= KEPT:
-            self._tx.defer(
-                "DELETE FROM checkpoints WHERE run_id = :run_id AND seq <= :out AND seq % :every <> 0",
-                run_id=run_id,
-                out=last[KEPT - 1],
-                every=KEPT_EVERY,
-            )
-        self._tx.defer(
-            """INSERT INTO checkpoints (run_id, seq, step, state, created_at)
-               VALUES (:run_id, :seq, :step, :state, :now)""",
-            run_id=run_id,
+        run_id, _, epoch = handle.partition(".")
+        saved = self._tx.conclude(
+            _SAVE,
+            _PRUNE,
+            run=run_id,
+            epoch=int(epoch) if epoch.isdecimal() else -1,
             seq=seq,
-            step=step,
             state=state,
-            now=self._tx.now,
-        )
-        return True
-
-    def _last(self, run_id: str) -> list[int]:
-        """Return the numbers of as many checkpoints as are kept, the newest first; not their states."""
-        rows = self._tx.all(
-            "SELECT seq FROM checkpoints WHERE run_id = :run_id ORDER BY seq DESC LIMIT :kept",
-            run_id=run_id,
             kept=KEPT,
+            every=KEPT_EVERY,
         )
-        return [int(row["seq"] or 0) for row in rows]
+        return saved is not None
 
-    def _require_same(self, run_id: str, *, seq: int, newest: int, state: str) -> None:
-        known = self.newest(run_id) if seq == newest else None
+    def require_same(self, run_id: str, *, seq: int, state: str) -> None:
+        """Refuse a state that `save` did not take, unless it is the newest one once more.
+
+        Raises:
+            IdempotencyConflictError: If the number holds another state, or is behind the newest.
+        """
+        newest = self.newest(run_id)
         # The same state written in another order is the same state.
-        if known is None or json.loads(known.state) != json.loads(state):
+        if newest is None or newest.seq != seq or json.loads(newest.state) != json.loads(state):
             raise IdempotencyConflictError(
-                f"checkpoint {newest} is already there.",
+                f"checkpoint {newest.seq if newest else 0} is already there.",
                 next_step="Continue with the next sequence number.",
-                details={"newest": newest},
+                details={"newest": newest.seq if newest else 0},
             )
 
     def newest(self, run_id: str) -> Checkpoint | None:

@@ -238,7 +238,7 @@ class Runs:
         """End the steps that began an effect and were interrupted; another call found out how it ended."""
         self._tx.defer(
             """UPDATE steps SET status = :status, error = :error, finished_at = :now
-               WHERE effect_key = :key AND status = 'accepted'""",
+               WHERE effect_key = :key AND effect_key <> '' AND status = 'accepted'""",
             status=status,
             error=error,
             now=self._tx.now,

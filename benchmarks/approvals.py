@@ -1,7 +1,7 @@
 """How long people and agents wait for the broker.
 
-`--console` prints how long the inbox takes with 500 pending requests, from the request of a signed-in browser to the last byte
-of the page, on this machine.
+`--console` prints how long the inbox takes with 500 pending requests, from a signed-in browser's request to the last
+byte of the page, on this machine.
 """
 
 import argparse

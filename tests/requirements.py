@@ -83,7 +83,7 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "console": Promise(
-        "People decide on pages of their own: live, by keyboard, on a phone, also without a script; it is done at once.",
+        "People decide on pages of their own: live, by keyboard, on a phone, without a script; it is done at once.",
         (
             "browser/test_console.py::test_the_first_run_makes_a_person_who_signs_out_and_in_again",
             "browser/test_console.py::test_a_request_arrives_by_itself_and_is_decided_with_two_keys_and_sent",

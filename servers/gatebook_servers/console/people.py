@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from typing import Annotated
 
 import argon2
@@ -166,13 +167,15 @@ def hashed(password: str) -> str:
     return _hasher.hash(password)
 
 
-_NOBODYS = _hasher.hash("the password of nobody at all")
+@cache
+def _nobodys_hash() -> str:
+    return _hasher.hash("the password of nobody at all")
 
 
 def is_password(password: str, password_hash: str) -> bool:
     """Whether this is the password. It takes as long when there is no hash, so that time tells no names."""
     try:
-        fits = _hasher.verify(password_hash or _NOBODYS, password[:MAX_PASSWORD_CHARS])
+        fits = _hasher.verify(password_hash or _nobodys_hash(), password[:MAX_PASSWORD_CHARS])
     except (VerificationError, InvalidHashError):
         return False
     return fits and bool(password_hash)

@@ -8,7 +8,9 @@ from pydantic import BeforeValidator
 
 from gatebook.approvals.models import Approval, ApprovalKind, ApprovalState
 from gatebook.approvals.policy import Risk
+from gatebook.approvals.records import Records
 from gatebook.database.port import Row, Transaction
+from gatebook.errors import NotFoundError
 from gatebook.intents import Value
 
 PAGE = 500
@@ -92,6 +94,17 @@ class Cards:
             last=last,
             limit=HISTORY_PAGE + 1,
         )
+
+    def get(self, approval_id: str) -> Approval:
+        """Return a request of this tenant, whole.
+
+        Raises:
+            NotFoundError: If there is none, or it is another tenant's.
+        """
+        request = Records(self._tx).get(approval_id)
+        if request.tenant != self._tenant:
+            raise NotFoundError("no approval has this id.", next_step="Go on from the inbox.")
+        return request
 
     def newer(self, request: Approval) -> Approval | None:
         """Return the request that took this one's place: its edited form, or the one for a newer draft."""

@@ -9,6 +9,7 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from gatebook.approvals.models import Approval
 from gatebook.database.port import Transaction
 from gatebook.errors import (
     ConflictError,
@@ -26,6 +27,7 @@ from gatebook_servers.console.drawing import Moments
 from gatebook_servers.console.lookups import Lookups
 from gatebook_servers.console.people import Person
 from gatebook_servers.console.pulse import Beat, Pulse, look
+from gatebook_servers.console.queries import Cards
 from gatebook_servers.console.security import Address, Form, read_form
 from gatebook_servers.console.sessions import LONGEST_S, Sessions, form_token, new_token, seen_token
 
@@ -95,6 +97,18 @@ class Visit:
     def seen(self, fingerprint: str) -> str:
         """Return what only a page carries that showed this visitor all of a request's content."""
         return seen_token(self.cookie, fingerprint)
+
+    def request_of(self, tx: Transaction) -> Approval:
+        """Return the request that the path names.
+
+        Raises:
+            NotFoundError: If there is none, or it is another tenant's.
+        """
+        return self.cards(tx).get(self.named("approval_id"))
+
+    def cards(self, tx: Transaction) -> Cards:
+        """Return this tenant's requests, as lists show them."""
+        return Cards(tx, tenant=self.runtime.settings.tenant)
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one transaction."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from gatebook.approvals.models import Approval
-from gatebook.approvals.requests import Approvals
+from gatebook.approvals.records import Records
 from gatebook.database.port import Transaction
 from gatebook.deciding import decide_batch
 from gatebook.errors import ConflictError, ForbiddenError, GatebookError, InvalidArgumentsError
@@ -30,6 +30,8 @@ async def approve_batch(visit: Visit) -> Response:
         raise ForbiddenError("a line was not shown whole.", next_step="Open the batch again and read it.")
 
     def decide(tx: Transaction) -> list[Approval]:
+        for approval_id, _, _ in lines:
+            visit.cards(tx).get(approval_id)
         return decide_batch(
             tx,
             visit.runtime.settings,
@@ -65,9 +67,8 @@ async def _page(visit: Visit, *, refusal: GatebookError | None = None) -> Respon
 
 
 def _alike(tx: Transaction, visit: Visit) -> list[Approval]:
-    approvals = Approvals(tx)
-    named = approvals.get(visit.named("approval_id"))
-    batches = approvals.batches(tenant=visit.runtime.settings.tenant)
+    named = visit.request_of(tx)
+    batches = Records(tx).batches(tenant=visit.runtime.settings.tenant)
     return next((batch for batch in batches if batch[0].card == named.card), list[Approval]())
 
 

@@ -3,9 +3,9 @@
 from starlette.responses import Response
 
 from gatebook.approvals.models import Approval
-from gatebook.approvals.requests import Approvals
 from gatebook.deciding import edit
 from gatebook.errors import ConflictError, ForbiddenError, GatebookError, InvalidArgumentsError
+from gatebook_servers.console.drawing import notices_of
 from gatebook_servers.console.pages.requests import stale
 from gatebook_servers.console.showing import parts_of, title_of
 from gatebook_servers.console.visit import CHANNEL, Visit, status_of
@@ -43,7 +43,7 @@ async def edit_request(visit: Visit) -> Response:
 
 
 async def _request(visit: Visit) -> Approval:
-    request = await visit.transact(lambda tx: Approvals(tx).get(visit.named("approval_id")))
+    request = await visit.transact(visit.request_of)
     if request.state == "pending" and not request.editable:
         raise ForbiddenError("nothing of this may be changed.", next_step="Approve it or deny it as it is.")
     return request
@@ -56,12 +56,14 @@ async def _page(
     written: dict[str, str] | None = None,
     refusal: GatebookError | None = None,
 ) -> Response:
+    parts = [part for part in parts_of(request) if part.editable]
     return await visit.page(
         "edit.html",
         status=status_of(refusal) if refusal else 200,
         refusal=refusal,
         request=request,
         title=title_of(request),
-        parts=[part for part in parts_of(request) if part.editable],
+        parts=parts,
+        notices=notices_of([part.text for part in parts]),
         written=written or {},
     )

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from gatebook.approvals.records import Records
 from gatebook.database.port import Transaction
-from gatebook_servers.console.queries import PAGE, Card, Cards, batches_of, cursor_of
+from gatebook_servers.console.queries import PAGE, Card, batches_of, cursor_of
 from gatebook_servers.console.visit import Visit
 
 
@@ -28,7 +28,7 @@ async def held(visit: Visit) -> Response:
 async def _pending(visit: Visit, *, held: bool) -> list[Card]:
     def look(tx: Transaction) -> list[Card]:
         Records(tx).apply_clocks()
-        return Cards(tx, tenant=visit.runtime.settings.tenant).pending(held=held, after=visit.asked("after"))
+        return visit.cards(tx).pending(held=held, after=visit.asked("after"))
 
     return await visit.transact(look)
 

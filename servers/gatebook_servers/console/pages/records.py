@@ -13,7 +13,7 @@ from gatebook.ledger.models import Run
 from gatebook.ledger.recordings import Recording, Recordings
 from gatebook.ledger.runs import Runs
 from gatebook.outbox import Job, Outbox
-from gatebook_servers.console.queries import HISTORY_PAGE, Card, Cards, cursor_of
+from gatebook_servers.console.queries import HISTORY_PAGE, Card, cursor_of
 from gatebook_servers.console.visit import Visit
 
 MOST_WORDS_CHARS = 200
@@ -55,8 +55,9 @@ async def history(visit: Visit) -> Response:
 
     def look(tx: Transaction) -> list[Card]:
         Records(tx).apply_clocks()
-        cards = Cards(tx, tenant=visit.runtime.settings.tenant)
-        return cards.history(words=words, state=state if state in _STATES else "", before=visit.asked("before"))
+        return visit.cards(tx).history(
+            words=words, state=state if state in _STATES else "", before=visit.asked("before")
+        )
 
     found = await visit.transact(look)
     cards = found[:HISTORY_PAGE]
@@ -78,7 +79,7 @@ async def run(visit: Visit) -> Response:
     def look(tx: Transaction) -> tuple[Run, list[Recording], list[Card]]:
         found = Runs(tx).get(visit.named("run_id"))
         calls = Recordings(tx, visit.runtime.vault).select(found.run_id)
-        return found, calls, Cards(tx, tenant=visit.runtime.settings.tenant).of_run(found.run_id)
+        return found, calls, visit.cards(tx).of_run(found.run_id)
 
     found, calls, cards = await visit.transact(look)
     return await visit.page(

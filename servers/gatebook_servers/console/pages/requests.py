@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from gatebook.approvals.models import Approval, Decision
-from gatebook.approvals.requests import Approvals
+from gatebook.approvals.records import Records
 from gatebook.database.port import Transaction
 from gatebook.deciding import approve, deny, settle
 from gatebook.errors import ConflictError, ForbiddenError, GatebookError, InvalidArgumentsError
 from gatebook.outbox import Job, Outbox
 from gatebook_servers.console.drawing import notices_of
-from gatebook_servers.console.queries import Cards
 from gatebook_servers.console.showing import Difference, Part, differences, is_whole, parts_of, since_draft, title_of
 from gatebook_servers.console.visit import CHANNEL, Visit, status_of
 
@@ -36,7 +35,7 @@ async def show(visit: Visit) -> Response:
 
 async def approve_request(visit: Visit) -> Response:
     """Take a yes to exactly what was shown, provided that all of it was."""
-    approval_id, shown = visit.named("approval_id"), visit.form.text("shown")
+    shown = visit.form.text("shown")
     if visit.form.text("seen") != visit.seen(shown):
         raise ForbiddenError(
             "the page that sent this did not show all of the text.", next_step="Open the request and read it whole."
@@ -46,7 +45,7 @@ async def approve_request(visit: Visit) -> Response:
         return approve(
             tx,
             visit.runtime.settings,
-            approval_id,
+            visit.request_of(tx).approval_id,
             reviewer=visit.person.reviewer,
             channel=CHANNEL,
             shown=shown,
@@ -62,13 +61,14 @@ async def approve_request(visit: Visit) -> Response:
 
 async def deny_request(visit: Visit) -> Response:
     """Take a no with its reason."""
-    approval_id, shown = visit.named("approval_id"), visit.form.text("shown")
+    reviewer, shown = visit.person.reviewer, visit.form.text("shown")
     reason = visit.form.text("reason").strip()[:MOST_REASON_CHARS]
     if not reason:
         return await _page(visit, await _known(visit), status=422, error="Say why: the reason reaches the agent.")
 
     def decide(tx: Transaction) -> Approval:
-        return deny(tx, approval_id, reviewer=visit.person.reviewer, channel=CHANNEL, shown=shown, reason=reason)
+        own = visit.request_of(tx)
+        return deny(tx, own.approval_id, reviewer=reviewer, channel=CHANNEL, shown=shown, reason=reason)
 
     try:
         request = await visit.transact(decide)
@@ -79,16 +79,18 @@ async def deny_request(visit: Visit) -> Response:
 
 async def settle_request(visit: Visit) -> Response:
     """Take what a person found out about an effect in doubt."""
-    approval_id, note = visit.named("approval_id"), visit.form.text("note").strip()[:MOST_REASON_CHARS]
+    reviewer, note = visit.person.reviewer, visit.form.text("note").strip()[:MOST_REASON_CHARS]
     happened = {"yes": True, "no": False}.get(visit.form.text("happened"))
     if happened is None or not note:
         raise InvalidArgumentsError(
             "it is not said whether it happened, or how you know.", next_step="Choose one and write down how you know."
         )
-    await visit.transact(
-        lambda tx: settle(tx, approval_id, reviewer=visit.person.reviewer, happened=happened, note=note)
-    )
-    return visit.to(f"/requests/{approval_id}", done="settled")
+
+    def decide(tx: Transaction) -> Approval:
+        return settle(tx, visit.request_of(tx).approval_id, reviewer=reviewer, happened=happened, note=note)
+
+    request = await visit.transact(decide)
+    return visit.to(f"/requests/{request.approval_id}", done="settled")
 
 
 async def stale(visit: Visit, conflict: GatebookError) -> Response:
@@ -109,17 +111,14 @@ async def stale(visit: Visit, conflict: GatebookError) -> Response:
 
 
 async def _known(visit: Visit) -> Known:
-    approval_id, tenant = visit.named("approval_id"), visit.runtime.settings.tenant
-
     def look(tx: Transaction) -> Known:
-        approvals = Approvals(tx)
-        request = approvals.get(approval_id)
+        cards, request = visit.cards(tx), visit.request_of(tx)
         return Known(
             request=request,
-            decisions=approvals.decisions(approval_id),
-            earlier=approvals.get(request.edited_from) if request.edited_from else None,
-            newer=None if request.state == "pending" else Cards(tx, tenant=tenant).newer(request),
-            job=Outbox(tx).of_subject("execute_approved", approval_id),
+            decisions=Records(tx).decisions(request.approval_id),
+            earlier=cards.get(request.edited_from) if request.edited_from else None,
+            newer=None if request.state == "pending" else cards.newer(request),
+            job=Outbox(tx).of_subject("execute_approved", request.approval_id),
         )
 
     return await visit.transact(look)

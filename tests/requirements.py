@@ -113,6 +113,36 @@ PROMISES: dict[str, Promise] = {
             "browser/test_console.py::test_a_long_text_is_read_to_its_end_before_the_key_works",
         ),
     ),
+    "how-people-decide": Promise(
+        "As many persons as policy wants, in the roles that it names, say yes to exactly one revision.",
+        (
+            "shared/test_deciding.py::test_a_quorum_is_of_distinct_persons_and_one_no_is_enough",
+            "shared/test_deciding.py::test_only_a_named_role_decides",
+            "shared/test_deciding.py::test_a_card_is_decided_in_one_act_with_a_fingerprint_for_each_line",
+            "shared/test_deciding.py::test_what_is_critical_or_was_set_apart_is_decided_by_itself",
+            "shared/test_deciding.py::test_a_policy_that_became_stricter_asks_anew_before_anything_is_done",
+            "shared/test_deciding.py::test_a_flood_of_requests_stops_at_the_ceiling_and_nothing_is_lost",
+            "shared/test_deciding.py::test_a_person_is_told_what_the_server_fetched_and_nothing_that_the_agent_claims",
+            "shared/test_approval_states.py::test_every_edge_of_the_states_is_the_documented_one",
+        ),
+    ),
+    "people-edit": Promise(
+        "A person's change is judged again, approved by itself and sent once; the original call is never done too.",
+        (
+            "shared/test_deciding.py::test_a_persons_change_is_sent_once_and_the_original_call_is_told_so",
+            "shared/test_deciding.py::test_votes_do_not_survive_a_change_and_its_editor_is_no_approver_where_four_eyes_are_wanted",
+            "shared/test_deciding.py::test_a_change_that_is_not_allowed_leaves_the_request_as_it_was",
+            "shared/test_deciding.py::test_a_change_is_judged_by_policy_and_a_stale_one_is_refused",
+        ),
+    ),
+    "doubts-are-settled": Promise(
+        "What no machine can tell a person settles, and only what did not happen is done under the same yes.",
+        (
+            "shared/test_deciding.py::test_a_person_who_saw_that_it_happened_settles_the_doubt_for_good",
+            "shared/test_deciding.py::test_what_did_not_happen_is_done_while_the_yes_lasts",
+            "shared/test_deciding.py::test_what_did_not_happen_needs_a_new_yes_when_the_old_one_is_over",
+        ),
+    ),
     "done-without-the-agent": Promise(
         "What is approved is done although no agent and no server is running.",
         (

@@ -6,24 +6,14 @@ from dataclasses import dataclass
 from gatebook.approvals.holds import HoldRequest
 from gatebook.approvals.models import Approval, Origin
 from gatebook.approvals.policy import Verdict
-from gatebook.approvals.records import FREE_REASONS
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
-from gatebook.errors import (
-    ApprovalDeniedError,
-    ApprovalRequiredError,
-    CeilingReachedError,
-    Detail,
-    GatebookError,
-    InProgressError,
-)
 from gatebook.injection import Caller
 from gatebook.intents import Briefing, Facts, Intent, effect_key, fingerprint
+from gatebook.refusals import too_many
 from gatebook.runtime import Runtime
 from gatebook.toolspec import ToolSpec
 
-SOON_S = 5.0
-"""When an agent may look again after what is about to be done without it, seconds."""
 SHOWN_ORIGINS = 50
 """Of how many texts that policy looked at a person is told where they stand."""
 
@@ -104,9 +94,9 @@ class Asking:
             tenant=settings.tenant, principal=self.caller.principal, server=self.spec.server, tool=self.spec.name
         )
         if waiting.of_principal >= settings.max_pending_per_principal:
-            raise _too_many("of yours", settings.max_pending_per_principal)
+            raise too_many("of yours", settings.max_pending_per_principal)
         if waiting.of_tool >= settings.max_pending_per_tool:
-            raise _too_many("for this tool", settings.max_pending_per_tool)
+            raise too_many("for this tool", settings.max_pending_per_tool)
 
     def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
         Approvals(tx).require_undenied(
@@ -146,31 +136,6 @@ class Asking:
         )
 
 
-def refusal_of_edited(edited: Approval, *, now: float) -> GatebookError | None:
-    """Return what an agent hears that repeats a call which a person changed; None when the change came to nothing."""
-    details: dict[str, Detail] = {"approval_id": edited.approval_id, "edited_by_human": True}
-    if edited.state == "pending" and now < edited.decide_by:
-        return ApprovalRequiredError(
-            "a person changed this; the changed form waits for a yes.",
-            next_step="Go on with other work; do not repeat the original call.",
-            details=details,
-        )
-    if edited.state == "claimed" or (edited.state == "approved" and now < (edited.use_by or 0)):
-        return InProgressError(
-            "a person changed and approved this; it is done without you.",
-            next_step="Go on with other work; do not repeat the original call.",
-            retry_after_s=SOON_S,
-            details=details,
-        )
-    if edited.state == "denied" or (edited.state == "cancelled" and edited.state_reason not in FREE_REASONS):
-        return ApprovalDeniedError(
-            f"a person changed this, and the changed form was {edited.state}.",
-            next_step="Do not ask again for the same content.",
-            details={**details, "reason": edited.state_reason},
-        )
-    return None
-
-
 def _origin(known: Approval | None, facts: Facts, *, editor: str) -> Origin:
     """Return whose revision of which request this is; what a person wrote stays theirs, whoever asks for it again."""
     author = editor or (facts.author if facts.author.startswith("person:") else "")
@@ -185,11 +150,3 @@ def briefing_of(facts: Facts) -> Briefing:
     """Return what a person is shown: what the room fetched for them, whom it reaches, what was judged."""
     origins = tuple(passage.where for passage in facts.passages[:SHOWN_ORIGINS])
     return facts.briefing.model_copy(update={"recipients": facts.recipients, "origins": origins})
-
-
-def _too_many(whose: str, limit: int) -> CeilingReachedError:
-    return CeilingReachedError(
-        f"{limit} requests {whose} wait for a person already; nothing was asked.",
-        next_step="Go on with what needs no approval and repeat this call once people decided some.",
-        details={"limit": limit},
-    )

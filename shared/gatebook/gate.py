@@ -12,22 +12,19 @@ from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.approvals.terms import outgrown, satisfied, strictest, terms_of
-from gatebook.asking import Asking, refusal_of_edited
+from gatebook.asking import Asking
 from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.effects import Effect, EffectRow, Effects
 from gatebook.errors import (
     ApprovalInvalidError,
-    ApprovalRequiredError,
     GatebookError,
     IdempotencyConflictError,
-    InProgressError,
-    OutcomeUnknownError,
-    PolicyBlockedError,
 )
 from gatebook.intents import Facts, Intent
 from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
+from gatebook.refusals import blocked, in_doubt, in_progress, refusal_of_edited, required
 from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import CallRecord, count_shadow
 from gatebook.toolspec import Edit
@@ -78,7 +75,7 @@ class Gate(Asking):
         self._require_settled(tx, row)
         taken = Effects(tx).take_over(row, owner=self.runtime.owner, lease_s=self.runtime.settings.lease_s)
         if taken is None:
-            raise _in_progress(0)
+            raise in_progress(0)
         return Claimed(taken)
 
     def hold(self, tx: Transaction, facts: Facts) -> None:
@@ -100,7 +97,7 @@ class Gate(Asking):
         """
         verdict = self._verdict(tx, facts, content=self.spec.dump(self.arguments))
         if verdict.outcome is not Outcome.ALLOW:
-            raise _blocked(verdict)
+            raise blocked(verdict)
 
     def step(
         self,
@@ -155,7 +152,7 @@ class Gate(Asking):
         known = self._current(tx, intent) if asked else None
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
-            raise _blocked(verdict)
+            raise blocked(verdict)
         if asked:
             self._require_undenied(tx, intent)
         if known is not None and self._outgrown(tx, known, verdict):
@@ -163,7 +160,7 @@ class Gate(Asking):
             raise self._asked(tx, intent, terms, facts, known=known, record=record, handle=handle)
         granted = self._granted(tx, known, approval)
         if not granted and known is not None and known.state == "pending":
-            raise _required(known, record)
+            raise required(known, record)
         if not granted and verdict.outcome is Outcome.REVIEW:
             raise self._asked(tx, intent, verdict, facts, known=known, record=record, handle=handle)
         number = 0 if granted else self.step(tx, record, run=self._run(tx, handle), key=self._key(intent))
@@ -184,7 +181,7 @@ class Gate(Asking):
         self._require_undenied(tx, intent)
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
-            raise _blocked(verdict)
+            raise blocked(verdict)
         known = self._current(tx, intent)
         if known is not None and known.state in ("pending", "approved"):
             return known
@@ -210,7 +207,7 @@ class Gate(Asking):
         self._require_undenied(tx, edit.intent)
         verdict = self._verdict(tx, edit.facts, content=edit.intent.content, key=self._key(edit.intent))
         if verdict.outcome is Outcome.DENY:
-            raise _blocked(verdict)
+            raise blocked(verdict)
         # Before: what is stored closes the older requests for its target, and this one was not just superseded.
         Approvals(tx).void(request, reason="edited")
         edit.store(tx)
@@ -230,7 +227,7 @@ class Gate(Asking):
         if row.state == "done":
             return Replay(_recorded(row))
         if row.state == "in_doubt":
-            raise _in_doubt()
+            raise in_doubt()
         return row
 
     def edited(self, tx: Transaction, intent: Intent) -> Approval | None:
@@ -249,7 +246,7 @@ class Gate(Asking):
         if row is not None and row.state == "done":
             return Replay(_recorded(row), edited.content)
         if row is not None and row.state == "in_doubt":
-            raise _in_doubt()
+            raise in_doubt()
         refusal = refusal_of_edited(edited, now=tx.now)
         if refusal is not None:
             raise refusal
@@ -264,7 +261,7 @@ class Gate(Asking):
     def _require_settled(self, tx: Transaction, row: EffectRow) -> None:
         wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
         if wait > 0:
-            raise _in_progress(wait)
+            raise in_progress(wait)
 
     def _was_asked(self, tx: Transaction, intent: Intent) -> bool:
         """Whether there may be a yes or a no; what policy simply allows needs no further look."""
@@ -321,7 +318,7 @@ class Gate(Asking):
         record.step = self.step(
             tx, record, run=run, status="held", key=self._key(intent), approval_id=asked.approval_id
         )
-        return _required(asked, record)
+        return required(asked, record)
 
     def _insert(self, tx: Transaction, intent: Intent, granted: str) -> Effect:
         settings = self.runtime.settings
@@ -361,29 +358,6 @@ class Gate(Asking):
         return Runs(tx).active(handle) if handle and self.spec.is_step else None
 
 
-def _in_progress(wait_s: float) -> InProgressError:
-    return InProgressError(
-        "this is being done, or was interrupted a moment ago.",
-        next_step="Go on with other work and repeat this call later.",
-        retry_after_s=round(max(wait_s, 1.0), 1),
-    )
-
-
-def _required(asked: Approval, record: CallRecord) -> ApprovalRequiredError:
-    record.outcome = "held"
-    return ApprovalRequiredError(
-        f"a person has to approve this ({', '.join(asked.rules)}).",
-        next_step="Go on with other work; once approved it is done without you.",
-        details={"approval_id": asked.approval_id, "rules": ", ".join(asked.rules)},
-    )
-
-
-def _in_doubt() -> OutcomeUnknownError:
-    return OutcomeUnknownError(
-        "whether this happened cannot be told; a person settles it.", next_step="Do not repeat it."
-    )
-
-
 def _recorded(row: EffectRow) -> str:
     """Return the recorded result.
 
@@ -396,11 +370,3 @@ def _recorded(row: EffectRow) -> str:
             next_step="Do not repeat it; read the object.",
         )
     return row.result
-
-
-def _blocked(verdict: Verdict) -> PolicyBlockedError:
-    return PolicyBlockedError(
-        "the operator's policy does not allow this.",
-        next_step="Do without it; do not try another way.",
-        details={"rules": ", ".join(verdict.rules)},
-    )

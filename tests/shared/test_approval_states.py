@@ -7,21 +7,26 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gatebook.approvals.models import OPEN_STATES, ApprovalState
+from gatebook.approvals.models import OPEN_STATES, ApprovalState, Origin, Reviewer
 from gatebook.approvals.requests import Approvals
+from gatebook.approvals.terms import satisfied, terms_of
 from gatebook.approvals.verdicts import Outcome, Verdict
 from gatebook.clock import ManualClock
 from gatebook.database.sqlite import SqliteDatabase
-from gatebook.errors import ConflictError, NotFoundError
-from suite import ADA
+from gatebook.errors import ConflictError, ForbiddenError, NotFoundError
+from gatebook.intents import digest
 
 HOUR_S = 3_600.0
 MOVES: dict[ApprovalState, set[ApprovalState]] = {
     "pending": {"approved", "denied", "expired", "cancelled"},
     "approved": {"claimed", "lapsed"},
     "claimed": {"used", "in_doubt", "lapsed", "approved"},
+    "in_doubt": {"used", "approved", "lapsed"},
 }
-REVIEW = Verdict(outcome=Outcome.REVIEW, rules=())
+ANY = Reviewer(person="person:ada", roles=("*",))
+REVIEWERS = [ANY, Reviewer(person="person:ben"), Reviewer(person="person:lea", roles=("lead",))]
+STRICTER = Verdict(outcome=Outcome.REVIEW, rules=("now",), quorum=2, roles=("lead",))
+"""What policy says after it became stricter: two persons, each in the role of a lead or of an owner."""
 CONTENTS = st.integers(0, 2)
 
 
@@ -38,6 +43,8 @@ class Broker(RuleBasedStateMachine):
         self.said_yes: set[str] = set()
         self.grants: dict[str, int] = {}
         self.taken: dict[str, int] = {}
+        self.yes: dict[str, list[Reviewer]] = {}
+        self.strict = False
 
     def teardown(self) -> None:
         self.database.close()
@@ -48,8 +55,8 @@ class Broker(RuleBasedStateMachine):
         ids = [one for one in self.ids if self.seen[one] == state]
         return ids[index % len(ids)] if ids else "apr_none"
 
-    @rule(content=CONTENTS)
-    def ask(self, content: int) -> None:
+    @rule(content=CONTENTS, quorum=st.integers(1, 2), lead=st.booleans(), four_eyes=st.booleans())
+    def ask(self, content: int, quorum: int, lead: bool, four_eyes: bool) -> None:  # noqa: FBT001 - as below
         with self.database.transaction() as tx:
             known = Approvals(tx).of_fingerprint(tenant="t", fingerprint=f"{content}" * 64)
             refused = Approvals(tx).refusal_of(tenant="t", effect_key=f"e{content}", content_sha256="")
@@ -58,34 +65,83 @@ class Broker(RuleBasedStateMachine):
             made = Approvals(tx).ask(
                 tenant="t", principal="agent:a", run_id="", kind="effect", server="s", tool="t", tool_sha256="",
                 arguments={}, effect_key=f"e{content}", target="x", operation="o", content={"n": content},
-                fingerprint=f"{content}" * 64, mode="live", verdict=REVIEW, reason="",
-                decide_within_s=10 * HOUR_S,
+                fingerprint=f"{content}" * 64, mode="live", reason="", decide_within_s=10 * HOUR_S,
+                editable=["n"],
+                verdict=Verdict(
+                    outcome=Outcome.REVIEW, rules=(), quorum=quorum, roles=("lead",) if lead else (),
+                    four_eyes=four_eyes,
+                ),
             )  # fmt: skip
         self.ids.append(made.approval_id)
         self.seen[made.approval_id] = "pending"
 
-    @rule(index=st.integers(0, 9), state=st.sampled_from(["pending", "denied", "expired", "used", "approved"]))
-    def approve(self, index: int, state: ApprovalState) -> None:
+    @rule(
+        index=st.integers(0, 9),
+        state=st.sampled_from(["pending", "pending", "pending", "denied", "expired", "used", "approved"]),
+        reviewer=st.sampled_from(REVIEWERS),
+    )
+    def approve(self, index: int, state: ApprovalState, reviewer: Reviewer) -> None:
         chosen = self._in(state, index)
         with self.database.transaction() as tx:
             stored = Approvals(tx)
             try:
                 before = stored.get(chosen)
-                stored.approve(chosen, reviewer=ADA, channel="", shown=before.shown, use_within_s=5 * HOUR_S)
-            except (ConflictError, NotFoundError):
+                after = stored.approve(
+                    chosen, reviewer=reviewer, channel="", shown=before.shown, use_within_s=5 * HOUR_S
+                )
+            except (ConflictError, ForbiddenError, NotFoundError):
                 return
-            assert before.state == "pending"
+        assert before.state == "pending"
+        assert not before.roles or {"*", "lead"} & set(reviewer.roles), "only a named role decides"
+        assert not (before.four_eyes and before.edited_by == reviewer.person), "an editor does not approve"
+        assert reviewer not in self.yes.setdefault(chosen, []), "a person votes once"
+        self.yes[chosen].append(reviewer)
+        assert (after.state == "approved") == (len(self.yes[chosen]) >= before.quorum)
+        if after.state == "approved":
             self.said_yes.add(chosen)
             self.grants[chosen] = 1
 
-    @rule(index=st.integers(0, 9), state=st.sampled_from(["pending", "approved", "claimed", "expired"]))
-    def deny(self, index: int, state: ApprovalState) -> None:
+    @rule(index=st.integers(0, 9), content=CONTENTS, reviewer=st.sampled_from(REVIEWERS))
+    def edit(self, index: int, content: int, reviewer: Reviewer) -> None:
+        chosen = self._in("pending", index)
+        with self.database.transaction() as tx:
+            stored = Approvals(tx)
+            try:
+                before = stored.get(chosen)
+                stored.require_editable(chosen, reviewer=reviewer, shown=before.shown, changes={"n": str(content)})
+            except (ConflictError, ForbiddenError, NotFoundError):
+                return
+            revision = f"{len(self.ids):02d}{content}"
+            stored.record_edit(before, reviewer=reviewer, channel="", shown=before.shown)
+            stored.void(before, reason="edited")
+            made = stored.ask(
+                tenant="t", principal="agent:a", run_id="", kind="effect", server="s", tool="t", tool_sha256="",
+                arguments={}, effect_key=f"e{revision}", target="x", operation="o", content={"n": revision},
+                fingerprint=digest(revision), mode="live", reason="", decide_within_s=10 * HOUR_S, editable=["n"],
+                verdict=terms_of(before),
+                origin=Origin(revision=before.revision + 1, edited_by=reviewer.person, edited_from=chosen),
+            )  # fmt: skip
+            assert stored.at_last(before) == made
+            assert stored.decisions(made.approval_id) == [], "votes are on one revision"
+        self.ids.append(made.approval_id)
+        self.seen[made.approval_id] = "pending"
+
+    @rule()
+    def let_policy_become_stricter(self) -> None:
+        self.strict = True
+
+    @rule(
+        index=st.integers(0, 9),
+        state=st.sampled_from(["pending", "approved", "claimed", "expired"]),
+        reviewer=st.sampled_from(REVIEWERS),
+    )
+    def deny(self, index: int, state: ApprovalState, reviewer: Reviewer) -> None:
         chosen = self._in(state, index)
         with self.database.transaction() as tx:
             try:
                 shown = Approvals(tx).get(chosen).shown
-                Approvals(tx).deny(chosen, reviewer=ADA, channel="", shown=shown, reason="no")
-            except (ConflictError, NotFoundError):
+                Approvals(tx).deny(chosen, reviewer=reviewer, channel="", shown=shown, reason="no")
+            except (ConflictError, ForbiddenError, NotFoundError):
                 return
 
     @rule(index=st.integers(0, 9), state=st.sampled_from(["pending", "approved", "denied"]))
@@ -98,11 +154,36 @@ class Broker(RuleBasedStateMachine):
 
     @rule(content=CONTENTS)
     def consume(self, content: int) -> None:
+        self._consume(f"{content}" * 64)
+
+    @rule(index=st.integers(0, 9))
+    def consume_any(self, index: int) -> None:
         with self.database.transaction() as tx:
-            taken = Approvals(tx).consume(tenant="t", fingerprint=f"{content}" * 64)
+            try:
+                wanted = Approvals(tx).get(self._in("approved", index))
+            except NotFoundError:
+                return
+        self._consume(wanted.fingerprint)
+
+    def _consume(self, fingerprint: str) -> None:
+        with self.database.transaction() as tx:
+            known = Approvals(tx).of_fingerprint(tenant="t", fingerprint=fingerprint)
+            if known is None:
+                return
+            votes = Approvals(tx).decisions(known.approval_id)
+            now = STRICTER if self.strict else terms_of(known)
+            if known.state == "approved" and not satisfied(known, votes, now):
+                Approvals(tx).void(known, reason="policy_changed")
+                leads = [one for one in self.yes[known.approval_id] if one.roles]
+                assert len(leads) < STRICTER.quorum, "what suffices under the stricter policy is not asked anew"
+                return
+            taken = Approvals(tx).consume(tenant="t", fingerprint=fingerprint)
             if taken is None:
                 return
             use_by = Approvals(tx).get(taken).use_by
+        assert len({one.person for one in self.yes[taken]}) >= max(known.quorum, now.quorum)
+        assert {vote.fingerprint for vote in votes if vote.verdict == "approve"} == {fingerprint}
+        assert all(vote.verdict != "deny" for vote in votes)
         self.taken[taken] = self.taken.get(taken, 0) + 1
         assert taken in self.said_yes
         assert self.taken[taken] <= self.grants[taken], "a grant is taken once"
@@ -117,6 +198,19 @@ class Broker(RuleBasedStateMachine):
             Approvals(tx).settle(chosen, state=state)
         self.grants[chosen] += state == "approved"
 
+    @precondition(lambda self: "in_doubt" in self.seen.values())
+    @rule(index=st.integers(0, 9), happened=st.booleans(), reviewer=st.sampled_from(REVIEWERS))
+    def settle_a_doubt(self, index: int, happened: bool, reviewer: Reviewer) -> None:  # noqa: FBT001 - as below
+        chosen = self._in("in_doubt", index)
+        with self.database.transaction() as tx:
+            try:
+                after = Approvals(tx).settle_doubt(chosen, reviewer=reviewer, happened=happened, note="looked")
+            except ForbiddenError:
+                return
+        in_time = after.use_by is not None and self.clock.now() < after.use_by
+        assert after.state == ("used" if happened else "approved" if in_time else "lapsed")
+        self.grants[chosen] += after.state == "approved"
+
     @rule(index=st.integers(0, 9), state=st.sampled_from(list(MOVES)), late=st.booleans())
     def void(self, index: int, state: ApprovalState, late: bool) -> None:  # noqa: FBT001 - hypothesis passes by name
         chosen = self._in(state, index)
@@ -126,7 +220,7 @@ class Broker(RuleBasedStateMachine):
             except NotFoundError:
                 return
         if late:
-            self.consume(int(request.fingerprint[0]))
+            self._consume(request.fingerprint)
         with self.database.transaction() as tx:
             before = Approvals(tx).get(chosen).state
             Approvals(tx).void(request, reason="superseded")
@@ -159,6 +253,13 @@ class Broker(RuleBasedStateMachine):
 def reachable(before: ApprovalState, after: ApprovalState) -> bool:
     """Whether `after` can follow `before`; one step of the machine may pass through `claimed`."""
     return after in MOVES.get(before, set()) or (before == "approved" and after in MOVES["claimed"])
+
+
+def test_every_edge_of_the_states_is_the_documented_one() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "concepts.md").read_text(encoding="utf-8")
+    for before, afters in MOVES.items():
+        [line] = [line for line in document.splitlines() if line.startswith(f"| `{before}` |")]
+        assert {word.strip("` ") for word in line.split("|")[2].split(",")} == afters
 
 
 TestBroker = Broker.TestCase

@@ -137,7 +137,9 @@ class Visit:
 
     async def refused(self, refusal: GatebookError) -> Response:
         """Return the page of a refusal."""
-        return await self.page("message.html", status=status_of(refusal), title=refusal.message, next=refusal.next_step)
+        # What to do next where something is missing is said to agents and at terminals.
+        onward = "" if isinstance(refusal, NotFoundError) else refusal.next_step
+        return await self.page("message.html", status=status_of(refusal), title=refusal.message, next=onward)
 
     def to(self, path: str, *, done: str = "") -> Response:
         """Send the browser on after a form was taken."""

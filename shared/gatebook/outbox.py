@@ -74,7 +74,7 @@ class Outbox:
             subject: About what.
             use_by: Until when it may be tried again, seconds since the epoch.
             place: Where it may be done; default where the tool of the approval `subject` is.
-            repeated: Whether it is to be done once more when it was done before, or failed.
+            repeated: Whether it is to be done once more when it was done before.
 
         Raises:
             NotFoundError: If no place is given and there is no such approval.
@@ -86,7 +86,7 @@ class Outbox:
                VALUES (:id, :kind, :subject, :tenant, :mode, :room, 'waiting', :now, :use_by, '', 0, 0, '', :now)
                ON CONFLICT (kind, subject) DO UPDATE SET state = 'waiting', due = excluded.due,
                  use_by = excluded.use_by, attempts = 0, error = '', created_at = excluded.created_at
-               WHERE outbox.state IN ('done', 'failed') AND :repeated = 1""",
+               WHERE outbox.state = 'done' AND :repeated = 1""",
             id=new_id("job"),
             kind=kind,
             subject=subject,

@@ -35,6 +35,41 @@ PROMISES: dict[str, Promise] = {
             "clients/test_nightly_claude.py::test_without_claude_code_the_message_says_so",
         ),
     ),
+    "foreign-tools": Promise(
+        "Tools of any other server, and those built into Claude Code, can be put behind the same people: the client "
+        "runs a call once after a yes, also in a later session, and nothing when the broker or the hook is down.",
+        (
+            "clients/test_claude_code_permissions.py::test_what_policy_allows_runs_and_what_it_never_allows_does_not",
+            "clients/test_claude_code_permissions.py::test_a_call_that_waits_for_nobody_is_pending_and_the_same_call_runs_once_after_a_yes",
+            "clients/test_claude_code_permissions.py::test_a_call_blocks_until_a_person_says_yes_and_then_runs",
+            "clients/test_claude_code_permissions.py::test_a_call_blocks_until_a_person_says_no_and_the_model_reads_why",
+            "clients/test_claude_code_permissions.py::test_an_allow_rule_does_not_get_past_the_prompt",
+            "clients/test_claude_code_permissions.py::test_a_deferred_call_survives_the_session_and_is_decided_when_it_is_resumed",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_while_the_hook_cannot_be_reached",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_when_the_hook_is_refused_or_broken",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_while_the_broker_cannot_be_reached",
+            "clients/test_claude_code_permissions.py::test_nothing_runs_when_the_database_is_gone",
+            "clients/test_claude_code_permissions.py::test_no_answer_that_does_not_fit_lets_a_call_run",
+        ),
+    ),
+    "foreign-calls-bound": Promise(
+        "A yes to a foreign call is for one caller, one tool, one exact input and one call, and no grant for an effect "
+        "of Gatebook's own. Whatever goes wrong is a denial in the form that the client reads.",
+        (
+            "servers/test_permission_prompt.py::test_a_yes_is_used_at_most_once_in_whatever_order_things_happen",
+            "servers/test_permission_prompt.py::test_a_yes_lets_one_call_pass_however_often_that_call_asks",
+            "servers/test_permission_prompt.py::test_a_yes_is_for_nobody_else_and_for_no_other_input_or_tool",
+            "servers/test_permission_prompt.py::test_a_yes_to_a_foreign_call_is_no_grant_for_an_effect_of_ours",
+            "servers/test_permission_prompt.py::test_a_grant_for_an_effect_of_ours_lets_no_foreign_call_pass",
+            "servers/test_permission_prompt.py::test_a_tool_that_only_looks_like_ours_does_not_pass",
+            "servers/test_permission_prompt.py::test_no_input_is_allowed_that_neither_a_person_nor_policy_allowed",
+            "servers/test_permission_prompt.py::test_a_defect_is_a_denial_that_tells_nothing_of_it",
+            "servers/test_claude_code_hook.py::test_what_is_no_input_of_the_hook_is_denied",
+            "servers/test_claude_code_hook.py::test_no_body_is_allowed_that_neither_a_person_nor_policy_allowed",
+            "servers/test_claude_code_hook.py::test_the_command_denies_what_it_cannot_judge",
+            "servers/test_claude_code_hook.py::test_the_prompt_gives_the_same_answer_to_the_call_that_the_hook_let_through",
+        ),
+    ),
     "nothing-without-a-yes": Promise(
         "Nothing that cannot be undone happens without a person's yes to exactly that content.",
         (
@@ -130,6 +165,8 @@ PROMISES: dict[str, Promise] = {
         "A person's change is judged again, approved by itself and sent once; the original call is never done too.",
         (
             "shared/test_deciding.py::test_a_persons_change_is_sent_once_and_the_original_call_is_told_so",
+            "e2e/test_reviewing.py::test_what_a_person_wrote_at_the_command_line_is_sent_once_they_approve_it",
+            "e2e/test_reviewing.py::test_watching_prints_each_request_as_it_comes",
             "shared/test_deciding.py::test_votes_do_not_survive_a_change_and_its_editor_is_no_approver_where_four_eyes_are_wanted",
             "shared/test_deciding.py::test_a_change_that_is_not_allowed_leaves_the_request_as_it_was",
             "shared/test_deciding.py::test_a_change_is_judged_by_policy_and_a_stale_one_is_refused",
@@ -220,6 +257,7 @@ PROMISES: dict[str, Promise] = {
         "Processes that race for the same effect or the last of a budget do it once, and never overrun it.",
         (
             "crash/test_races.py::test_three_processes_racing_the_same_effects_do_each_once",
+            "crash/test_grants.py::test_a_thousand_grants_raced_by_killed_workers_are_a_thousand_executions",
             "crash/test_races.py::test_three_processes_racing_for_calls_never_overrun_the_day",
             "crash/test_races.py::test_three_processes_racing_for_steps_never_overrun_the_run",
         ),
@@ -339,6 +377,25 @@ PROMISES: dict[str, Promise] = {
             "servers/test_tickets.py::test_the_requesters_address_reaches_no_agent",
             "shared/test_http_transport.py::test_every_mcp_address_refuses_a_request_without_the_token",
             "e2e/test_distribution.py::test_the_configuration_for_claude_desktop_has_absolute_paths_and_no_secret",
+        ),
+    ),
+    "audit": Promise(
+        "Any bit flipped, event cut out or moved in the audit log is found; what was rewritten as a whole or cut "
+        "at the end does not fit the signed checkpoints.",
+        (
+            "shared/test_audit.py::test_any_bit_flipped_is_found_and_where",
+            "shared/test_audit.py::test_an_event_cut_out_anywhere_is_found",
+            "shared/test_audit.py::test_events_that_changed_places_are_found",
+            "shared/test_audit.py::test_a_log_rewritten_from_any_event_on_with_fitting_hashes_is_found_by_a_checkpoint",
+            "shared/test_audit.py::test_checkpoints_are_written_after_many_events_or_some_time_and_a_cut_log_does_not_fit_them",
+            "shared/test_audit.py::test_processes_that_append_at_once_make_one_chain",
+        ),
+    ),
+    "audit-private": Promise(
+        "The audit log tells who asked, decided and used what, and holds no text of customers, agents or people.",
+        (
+            "shared/test_audit.py::test_the_log_tells_what_became_of_a_request_and_holds_no_text_of_anybody",
+            "shared/test_audit.py::test_what_time_and_the_agent_end_is_told_once",
         ),
     ),
 }

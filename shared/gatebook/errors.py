@@ -57,11 +57,15 @@ class GatebookError(ToolError):
             **self.details,
         }
 
+    def as_text(self) -> str:
+        """Return the refusal that the model reads: `code: sentence. Next.` and, in a second line, compact JSON."""
+        body = json.dumps(self.as_dict(), separators=(",", ":"))
+        return f"{self.code}: {self.message} {self.next_step}\n{body}"
+
     def as_result(self) -> CallToolResult:
-        """Return the refusal that the model reads: one text block, `code: sentence. Next.` and compact JSON."""
-        body = self.as_dict()
-        text = f"{self.code}: {self.message} {self.next_step}\n{json.dumps(body, separators=(',', ':'))}"
-        return CallToolResult(is_error=True, content=[TextContent(type="text", text=text)], _meta={ERROR_META: body})
+        """Return the refusal as a tool's result: one text block."""
+        text = TextContent(type="text", text=self.as_text())
+        return CallToolResult(is_error=True, content=[text], _meta={ERROR_META: self.as_dict()})
 
 
 class InvalidArgumentsError(GatebookError):

@@ -151,6 +151,7 @@ class Gate(Asking):
         asked = self._was_asked(tx, intent)
         known = self._current(tx, intent) if asked else None
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
+        self.runtime.tell_policy(tx)
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)
         if asked:
@@ -180,6 +181,7 @@ class Gate(Asking):
         self.hold(tx, facts)
         self._require_undenied(tx, intent)
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
+        self.runtime.tell_policy(tx)
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)
         known = self._current(tx, intent)

@@ -41,6 +41,8 @@ from gatebook.toolspec import ToolSpec, warned
 
 logger = logging.getLogger(__name__)
 RUN_HEADER = "x-run-id"
+MERGED = "gatebook"
+"""The name by which hosts know the one server that offers every tool."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,12 @@ class Guard(Extension):
                 return await self._answer(spec, params, ctx, message=message, principal=principal)
         except GatebookError as error:
             record.error, record.outcome = error.code, record.outcome or "refused"
-            return await self._refuse(error, message, principal)
+            return await self._refuse(error, message, spec=spec, principal=principal)
         except Exception:
             # The outermost handler: a defect is logged here and reaches no model.
             logger.exception("a tool failed")
             record.error = record.outcome = "defect"
-            return await self._refuse(_DefectError(), message, principal)
+            return await self._refuse(_DefectError(), message, spec=spec, principal=principal)
         finally:
             record.emit()
 
@@ -193,6 +195,11 @@ class Guard(Extension):
         facts = await spec.look(scope, validated)
         return await self.runtime.transact(lambda tx: gate.request(tx, intent, facts), keep_on_refusal=True)
 
+    def offers(self, server: str, tool: str) -> bool:
+        """Whether the suite itself has this tool, so that this guard stands in front of it."""
+        spec = self.catalogue.get(tool)
+        return spec is not None and server in (spec.server, MERGED)
+
     def loaded(self, tool: str) -> ToolSpec:
         """Return a tool of the catalogue.
 
@@ -253,6 +260,8 @@ class Guard(Extension):
 
     def _run(self, spec: ToolSpec, raw: dict[str, object], ctx: ServerRequestContext[Runtime, Request]) -> str:
         """Take `run_id` off the arguments; the operator's run is authoritative."""
+        if spec.for_client:
+            return ""
         header = ctx.request.headers.get(RUN_HEADER, "") if isinstance(ctx.request, Request) else ""
         fixed = header or self.runtime.settings.run_id
         given = raw.get("run_id", "") if spec.declares_run else raw.pop("run_id", "")
@@ -380,16 +389,19 @@ class Guard(Extension):
     def _gate(self, call: Call) -> Gate:
         return Gate(self.runtime, call.spec, call.scope.caller, call.arguments)
 
-    async def _refuse(self, error: GatebookError, message: Message, principal: str) -> CallToolResult:
+    async def _refuse(
+        self, error: GatebookError, message: Message, *, spec: ToolSpec | None, principal: str
+    ) -> CallToolResult:
         """Turn a refusal into a result; a call that was refused before it was counted is counted here."""
-        result = error.as_result()
+        said = spec.as_refusal if spec else GatebookError.as_result
+        result = said(error)
         try:
             await self._close(result, message, principal)
         except (StoreBusyError, StorageFullError):
             logger.warning("a refused call could not be counted")
         except GatebookError as ceiling:
             message.record.error = ceiling.code
-            return ceiling.as_result()
+            return said(ceiling)
         return result
 
 

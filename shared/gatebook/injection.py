@@ -46,10 +46,14 @@ async def no_progress(progress: float, total: float | None = None, message: str 
 
 
 class Broker(Protocol):
-    """A parameter of this type asks a person for a call that is made later."""
+    """A parameter of this type asks a person for a call that is made later, and knows every tool of the suite."""
 
     async def ask(self, tool: str, arguments: Mapping[str, object], *, caller: Caller, reason: str) -> Approval:
         """Create the approval request that calling `tool` would create."""
+        ...
+
+    def offers(self, server: str, tool: str) -> bool:
+        """Whether the suite itself has this tool."""
         ...
 
 

@@ -12,7 +12,7 @@ from gatebook.database.port import Transaction
 from gatebook.errors import NotFoundError
 from gatebook.intents import Value
 
-JobKind = Literal["execute_approved", "expire", "notify", "prune", "reconcile"]
+JobKind = Literal["audit_checkpoint", "execute_approved", "expire", "notify", "prune", "reconcile"]
 JobState = Literal["waiting", "leased", "done", "failed"]
 
 LEASE_S = 60.0
@@ -154,6 +154,16 @@ class Outbox:
     def rearrange(self, job: Job, *, after_s: float) -> bool:
         """Give back a job that was done and is to be done again after that many seconds. Returns as `finish`."""
         return self._release(job, state="waiting", due=self._tx.now + after_s, error="")
+
+    def hasten(self, kind: JobKind, subject: str) -> None:
+        """Let a job that waits be due now."""
+        self._tx.execute(
+            """UPDATE outbox SET due = :now
+               WHERE kind = :kind AND subject = :subject AND state = 'waiting' AND due > :now""",
+            now=self._tx.now,
+            kind=kind,
+            subject=subject,
+        )
 
     def of_subject(self, kind: JobKind, subject: str) -> Job | None:
         """Return the job about something."""

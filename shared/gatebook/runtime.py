@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
+from gatebook.approvals.audit import Audit
 from gatebook.approvals.policy import Policy
 from gatebook.approvals.rulebook import Rulebook
+from gatebook.approvals.signing import AuditKey
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.port import Database, Transaction
 from gatebook.database.sqlite import SqliteDatabase
@@ -37,12 +39,14 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     owner: str = field(default_factory=lambda: f"{os.getpid()}-{secrets.token_hex(4)}")
     ports: dict[object, object] = field(default_factory=dict[object, object])
+    _policy_told: str = field(default="", repr=False)
     _thread: DatabaseThread = field(default_factory=DatabaseThread, repr=False)
 
     def __post_init__(self) -> None:
         self.terms = SensitiveTerms(self.settings.sensitive_terms)
         self._rulebook = Rulebook(self.settings.policy_file or self.settings.home / "policy.toml")
         self.vault = Vault(self.settings.record_key_file or self.settings.home / "recordings.key")
+        self.audit_key = AuditKey(self.settings.home / "audit.key")
 
     async def transact(
         self, work: Callable[[Transaction], T], *, keep_on_refusal: bool = False, durable: bool = True
@@ -97,6 +101,13 @@ class Runtime:
             ConfigurationError: If the file does not fit; nothing is written or sent then.
         """
         return self._rulebook.in_force(reach)
+
+    def tell_policy(self, tx: Transaction) -> None:
+        """Put a policy that was not seen before into the audit log, in the transaction that relies on it."""
+        seen = self.policy().sha256
+        # Told only once it is found there: the transaction that put it there may have rolled back.
+        if seen != self._policy_told and Audit(tx).saw_policy(seen):
+            self._policy_told = seen
 
     def close(self) -> None:
         """Release the database."""

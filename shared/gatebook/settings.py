@@ -126,8 +126,18 @@ class Settings(BaseSettings):
     record_key_file: Path | None = Field(
         default=None, description="Key of the recordings; default `recordings.key` in the home, made when needed."
     )
+    audit_checkpoint_file: Path | None = Field(
+        default=None,
+        description="Signed checkpoints of the audit log; default `audit-checkpoints` in the home.",
+    )
     host: str = Field(default="127.0.0.1", description="Address of HTTP and SSE; loopback only.")
     port: int = Field(default=8420, ge=0, le=65_535, description="Port of HTTP and SSE; 0 takes a free one.")
+    claude_prompt_wait_s: float = Field(
+        default=50,
+        ge=0,
+        le=240,
+        description="Seconds Claude Code's permission prompt waits for a person; 0 answers at once that it is pending.",
+    )
     claude: str = Field(default="claude", description="The Claude Code program for `--agent claude`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Log level on stderr.")
 
@@ -136,6 +146,11 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The database file, unless `database_url` is set."""
         return self.home / "gatebook.db"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The file of the audit log's signed checkpoints."""
+        return self.audit_checkpoint_file or self.home / "audit-checkpoints"
 
     @property
     def decide_within_s(self) -> float:

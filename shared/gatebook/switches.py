@@ -1,5 +1,6 @@
 """The operator's switches, seen by every process at its next call."""
 
+from gatebook.approvals.audit import SYSTEM, Audit
 from gatebook.database.port import Transaction
 from gatebook.errors import PausedError
 
@@ -25,10 +26,14 @@ class Switches:
             person=person,
             now=self._tx.now,
         )
+        Audit(self._tx).switched(name, on=True, person=person, reason=reason)
 
-    def clear(self, name: str) -> bool:
+    def clear(self, name: str, *, person: str = SYSTEM) -> bool:
         """Turn a switch off; whether it was on."""
-        return bool(self._tx.execute("DELETE FROM switches WHERE name = :name", name=name))
+        was_on = bool(self._tx.execute("DELETE FROM switches WHERE name = :name", name=name))
+        if was_on:
+            Audit(self._tx).switched(name, on=False, person=person)
+        return was_on
 
     def reason(self, name: str) -> str | None:
         """Return why a switch is on, or None when it is off."""

@@ -13,6 +13,7 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_meta
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from gatebook.errors import GatebookError
 from gatebook.guard import Guard
 from gatebook.injection import Function, Injected
 from gatebook.reach import Reach
@@ -81,6 +82,17 @@ class Toolset:
             longest_chars=longest_chars,
             begins_run=begins_run,
         )
+
+    def answers_client(self, *, refusing: Callable[[GatebookError], BaseModel], longest_s: float) -> Callable[[F], F]:
+        """Declare a tool that a client calls by itself, not for its model. It changes only Gatebook's own store.
+
+        Its answer is one text block without structured content, always in the client's own form, and belongs to no run.
+
+        Args:
+            refusing: Says a refusal in that form.
+            longest_s: Seconds it may take.
+        """
+        return lambda function: self._add(function, Reach.STAGE, graceful=True, longest_s=longest_s, refusing=refusing)
 
     def writes(
         self,
@@ -152,11 +164,12 @@ class Toolset:
         longest_s: float = 0,
         longest_chars: int = MAX_RESULT_CHARS,
         begins_run: bool = False,
+        refusing: Callable[[GatebookError], BaseModel] | None = None,
     ) -> F:
         injected = Injected.of(function)
         if reach >= Reach.WRITE and not injected.takes_effect:
             raise TypeError(f"{_name(function)} reaches outside and takes no `Effect`")
-        metadata = _strict_metadata(function, injected)
+        metadata = _strict_metadata(function, injected, structured=refusing is None)
         schema = portable_input(metadata.arg_model)
         declares_run = "run_id" in injected.arguments
         name = _name(function)
@@ -178,6 +191,7 @@ class Toolset:
             longest_s=longest_s,
             longest_chars=longest_chars,
             begins_run=begins_run,
+            refusing=refusing,
             effect=Injected.of(effect) if effect else None,
             facts=Injected.of(facts) if facts else None,
             reconcile=Injected.of(reconcile) if reconcile else None,
@@ -260,7 +274,7 @@ class _ListedTool(Tool):
 
 def _listed(spec: ToolSpec) -> Tool:
     parameters = spec.input_schema
-    if not spec.declares_run and spec.name not in {"start_run", "list_runs"}:
+    if not (spec.declares_run or spec.for_client or spec.name in {"start_run", "list_runs"}):
         properties = cast("dict[str, JsonValue]", parameters["properties"])
         parameters = {**parameters, "properties": {**properties, "run_id": RUN_ARGUMENT}}
     return _ListedTool(
@@ -281,7 +295,7 @@ def _listed(spec: ToolSpec) -> Tool:
     )
 
 
-def _strict_metadata(function: Function, injected: Injected) -> FuncMetadata:
+def _strict_metadata(function: Function, injected: Injected, *, structured: bool) -> FuncMetadata:
     """Return the SDK's metadata with unknown arguments refused and portable schemas."""
     skipped = [*injected.ports, *injected.kinds]
     loose = func_metadata(function, skip_names=skipped)
@@ -292,6 +306,8 @@ def _strict_metadata(function: Function, injected: Injected) -> FuncMetadata:
         (loose.arg_model,),
         {"model_config": ConfigDict(extra="forbid"), "__module__": function.__module__},
     )
+    if not structured:
+        return FuncMetadata(arg_model=model)
     return FuncMetadata(
         arg_model=model, output_schema=portable_output(loose.output_model), output_model=loose.output_model
     )

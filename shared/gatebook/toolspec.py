@@ -11,7 +11,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from gatebook.database.port import Transaction
-from gatebook.errors import IdempotencyConflictError, InvalidArgumentsError, TooLargeError
+from gatebook.errors import GatebookError, IdempotencyConflictError, InvalidArgumentsError, TooLargeError
 from gatebook.injection import Injected, Scope
 from gatebook.intents import Facts, Intent, digest
 from gatebook.reach import Reach
@@ -62,6 +62,8 @@ class ToolSpec:
     """Characters a result may have; more than usual only where it returns what an agent saved."""
     begins_run: bool = False
     """Whether its result names the run that the call belongs to."""
+    refusing: Callable[[GatebookError], BaseModel] | None = None
+    """How a refusal is said, for a tool that the client itself calls; see `Toolset.answers_client`."""
     effect: Injected | None = None
     facts: Injected | None = None
     reconcile: Injected | None = None
@@ -74,6 +76,11 @@ class ToolSpec:
     def qualified(self) -> str:
         """The name that policy uses: `server.tool`."""
         return f"{self.server}.{self.name}"
+
+    @property
+    def for_client(self) -> bool:
+        """Whether the client itself calls it: it answers with text alone and belongs to no run."""
+        return self.refusing is not None
 
     @cached_property
     def sha256(self) -> str:
@@ -138,6 +145,10 @@ class ToolSpec:
         assert isinstance(value, BaseModel)
         return self.result_of(value.model_dump(mode="json", by_alias=True), mode)
 
+    def as_refusal(self, error: GatebookError) -> CallToolResult:
+        """Return a refusal as the caller of this tool reads it."""
+        return error.as_result() if self.refusing is None else self.as_result(self.refusing(error), "live")
+
     def as_replay(self, recorded: str, mode: str, *, edited: Mapping[str, JsonValue] | None = None) -> CallToolResult:
         """Return a recorded result, marked as replayed, and with what was done where a person had changed the call.
 
@@ -170,7 +181,8 @@ class ToolSpec:
                 f"the result would have more than {self.longest_chars} characters.", next_step="Ask for fewer items."
             )
         meta = {MODE_META: mode} if mode != "live" else None
-        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content, _meta=meta)
+        structured = None if self.for_client else content
+        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured, _meta=meta)
 
     def _decoded(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """Decode JSON text where the schema wants an object or a list: some clients send these as strings."""

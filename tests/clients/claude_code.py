@@ -29,10 +29,12 @@ TIME_LIMIT_S = 90.0
 """Seconds that one run may take; a script of a few steps takes three on a quiet machine."""
 
 _REPOSITORY = Path(__file__).parents[2]
-_FLAGS = (
-    "--strict-mcp-config",  # no server but the test's
+UNATTENDED = (
     "--tools=",  # no built-in tool
     "--permission-mode=dontAsk",  # what is not allowed is refused
+)
+_FLAGS = (
+    "--strict-mcp-config",  # no server but the test's
     "--setting-sources=",  # no hooks, permissions or CLAUDE.md from anywhere
     "--max-turns=100",
     "--output-format=stream-json",  # one event says which servers connected; "json" does not
@@ -85,6 +87,8 @@ class Outcome(BaseModel):
 
     subtype: str
     is_error: bool
+    session_id: str
+    stop_reason: str | None
     num_turns: int
     total_cost_usd: float
     usage: Usage
@@ -104,14 +108,23 @@ class Report:
     """One run of Claude Code.
 
     Attributes:
-        opening: Its first event.
+        events: What it wrote to stdout.
         outcome: Its last event.
         stderr: What it and nobody else wrote there; it keeps the servers' stderr to itself.
     """
 
-    opening: Opening
+    events: str
     outcome: Outcome
     stderr: str
+
+    @property
+    def opening(self) -> Opening:
+        """Its first event.
+
+        Raises:
+            AssertionError: It ended before it: a resumed session may, when its call is still deferred.
+        """
+        return Opening.model_validate_json(_event(self.events, "system", "init"))
 
 
 def find_cli() -> Path | None:
@@ -146,32 +159,35 @@ class ClaudeCode:
         *,
         api_url: str,
         config: Mapping[str, JsonValue],
-        allowed: Sequence[str],
+        flags: Sequence[str] = UNATTENDED,
+        allowed: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> Report:
-        """Let it work on the prompt until it ends, with no tools but those of the configured servers.
+        """Let it work on the prompt until it ends.
 
         Args:
             prompt: The task; `/mcp__SERVER__PROMPT ARGUMENT ...` stands for a prompt of a server.
             api_url: Where the model is.
             config: The content of the file for `--mcp-config`.
+            flags: Which tools it has and who it asks; without any, the tools of the configured servers and nobody.
             allowed: Tools that may be called, as `mcp__SERVER__TOOL` or `mcp__SERVER__*`; a call to another is refused.
             env: Further environment variables; Claude Code hands its own on to stdio servers.
 
         Raises:
             subprocess.TimeoutExpired: It did not end within `TIME_LIMIT_S`.
-            AssertionError: It ended without the two events that every run has.
+            AssertionError: It ended without saying how.
         """
         file = self.place / "mcp.json"
         file.write_text(json.dumps(config), encoding="utf-8")
-        command = [str(self.cli), "-p", prompt, *_FLAGS, f"--mcp-config={file}", f"--allowedTools={','.join(allowed)}"]
+        command = [str(self.cli), "-p", prompt, *_FLAGS, *flags, f"--mcp-config={file}"]
+        if allowed:
+            command.append(f"--allowedTools={','.join(allowed)}")
         stdout, stderr = _communicate(
             command, cwd=self.directory("work"), env={**self._environment(api_url), **(env or {})}
         )
         assert stdout, f"Claude Code said nothing but {stderr!r}"
-        opening = Opening.model_validate_json(_event(stdout, "system", "init"))
         outcome = Outcome.model_validate_json(_event(stdout, "result"))
-        return Report(opening, outcome, stderr)
+        return Report(stdout, outcome, stderr)
 
     def directory(self, name: str) -> Path:
         """Return one of its directories: `home`, `tmp` or `work`, where it is started."""

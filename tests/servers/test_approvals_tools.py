@@ -33,6 +33,7 @@ def states(content: Json) -> list[str]:
 def test_no_tool_decides() -> None:
     assert set(SERVERS["approvals"].specs) == {
         "request_approval", "wait_for_approvals", "get_approval", "list_approvals", "cancel_approval",
+        "permission_prompt",
     }  # fmt: skip
     parameters = {name for spec in SERVERS["approvals"].specs.values() for name in spec.function.arguments}
     assert not any(re.search("approve|deny|decision|person|fingerprint|verdict|token", name) for name in parameters)

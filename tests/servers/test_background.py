@@ -316,7 +316,7 @@ def test_an_idle_process_ends_at_once_although_it_has_a_background(tmp_path: Pat
     arguments, end, code = ENDS[way]
     home = tmp_path / "home"
     with opened(home), started(home, *arguments) as server:
-        until(lambda: len(rows(home, "SELECT 1 FROM outbox WHERE attempts = 1 AND state = 'waiting'")) == 2)
+        until(lambda: len(rows(home, "SELECT 1 FROM outbox WHERE attempts = 1 AND state = 'waiting'")) == 3)
         end(server)
         assert server.process.wait(IDLE_ENDS_WITHIN_S) == code
 

@@ -14,7 +14,8 @@ class ApprovalView(Value):
 
     approval_id: str
     kind: ApprovalKind = Field(
-        description="effect: allows one exact effect; hold: releases a sensitive text; limit: raises a run's limits."
+        description="effect: allows one exact effect; hold: releases a sensitive text; limit: raises a run's limits; "
+        "foreign: lets one call of another server's tool pass."
     )
     state: ApprovalState
     tool: str

@@ -13,6 +13,7 @@ from gatebook.errors import ForbiddenError
 from gatebook.injection import Broker, Caller, Progress
 from gatebook.runtime import Runtime
 from gatebook.toolset import Toolset
+from gatebook_servers.approvals.claude_code import LONGEST_PROMPT_S, permission_prompt, refused
 from gatebook_servers.approvals.models import ApprovalPage, ApprovalView, Waited, view
 
 tools = Toolset(
@@ -119,6 +120,9 @@ async def cancel_approval(
         lambda tx: Approvals(tx).cancel(approval_id, principal=caller.principal, reason=reason)
     )
     return view(cancelled)
+
+
+tools.answers_client(refusing=refused, longest_s=LONGEST_PROMPT_S)(permission_prompt)
 
 
 async def _own(runtime: Runtime, caller: Caller, approval_ids: Sequence[str]) -> list[Approval]:

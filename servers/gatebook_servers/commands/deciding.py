@@ -14,7 +14,7 @@ from gatebook.errors import ConfigurationError
 from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
-from gatebook_servers.commands import policy, reviewing
+from gatebook_servers.commands import auditing, hooks, policy, reviewing
 from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
 from gatebook_servers.commands.output import complain, emit, say, table
 from gatebook_servers.commands.showing import fields_of, progress_of, show_request, time_of
@@ -48,6 +48,8 @@ def add(commands: Commands) -> None:
     denial.set_defaults(run=deny_command)
     reviewing.add(approvals)
     policy.add(approvals)
+    auditing.add(approvals)
+    hooks.add(approvals)
     pause = commands.add_parser("pause", help="stop all writes and sends at once")
     pause.add_argument("--reason", default="")
     pause.set_defaults(run=pause_command)
@@ -72,7 +74,7 @@ def list_command(options: argparse.Namespace) -> int:
             (
                 request.approval_id,
                 request.shown,
-                request.tool if request.kind == "effect" else request.kind,
+                request.tool if request.kind in ("effect", "foreign") else request.kind,
                 request.target,
                 ", ".join(request.rules),
                 time_of(request.created_at),
@@ -116,6 +118,9 @@ def approve_command(options: argparse.Namespace) -> int:
         if request.kind == "hold":
             say(f"released: the next run may work on {request.target}")
             return 0
+        if request.kind == "foreign":
+            say(f"recorded: exactly this call of {request.tool} passes once, when it is asked for")
+            return 0
         return anyio.run(_execute, runtime, request)
 
 
@@ -140,7 +145,7 @@ def resume_command(options: argparse.Namespace) -> int:
     """End the pause."""
     del options
     with opened() as runtime, runtime.database.transaction() as tx:
-        was_paused = Switches(tx).clear(PAUSE)
+        was_paused = Switches(tx).clear(PAUSE, person=person())
     say("resumed" if was_paused else "it was not paused")
     return 0
 

@@ -14,6 +14,7 @@ from gatebook.runtime import open_runtime
 from gatebook.settings import Settings, load_settings
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands.context import Commands, opened
+from gatebook_servers.commands.hooks import asking_settings
 from gatebook_servers.commands.output import emit, table
 
 HOSTS = ("claude-code", "claude-desktop")
@@ -25,6 +26,13 @@ def add(commands: Commands) -> None:
     config = commands.add_parser("config", help="print a host's configuration")
     config.add_argument("host", choices=HOSTS)
     config.add_argument("--transport", choices=["stdio", "http", "sse"], default="stdio")
+    config.add_argument(
+        "--permission-prompt",
+        nargs="?",
+        choices=["wait", "defer"],
+        const="wait",
+        help="print Claude Code's settings instead: every call asks, and waits for a person or ends the session",
+    )
     config.set_defaults(run=config_command)
     doctor = commands.add_parser("doctor", help="check the installation")
     doctor.add_argument("--json", action="store_true")
@@ -37,8 +45,12 @@ def server_command(name: str) -> tuple[str, ...]:
 
 
 def config_command(options: argparse.Namespace) -> int:
-    """Print the `mcpServers` object for a host."""
+    """Print the `mcpServers` object for a host, or the settings that make Claude Code ask."""
     settings = load_settings()
+    if options.permission_prompt:
+        asking = asking_settings(settings, options.transport, defer=options.permission_prompt == "defer")
+        sys.stdout.write(json.dumps(asking, indent=2) + "\n")
+        return 0
     entries = {name: _entry(settings, name, options.host, options.transport) for name in SERVERS}
     sys.stdout.write(json.dumps({"mcpServers": entries}, indent=2) + "\n")
     return 0

@@ -13,6 +13,7 @@ from gatebook.telemetry import configure_logging, start_telemetry
 from gatebook.toolset import build_server
 from gatebook.transports.auth import ensure_token
 from gatebook.transports.ending import Background, no_background, run_background
+from gatebook.transports.hooks import NO_HOOKS, Hook
 from gatebook_servers.catalogue import SERVERS, catalogue
 from gatebook_servers.commands.context import Commands, opened, worker_of
 from gatebook_servers.commands.output import complain, say
@@ -52,7 +53,8 @@ def serve_command(options: argparse.Namespace) -> int:
         servers = {name: build_server([SERVERS[name]], runtime, catalogue=catalogue()) for name in names}
     configure_logging(settings.log_level)
     background = worker_of(runtime, names).run
-    return serve_over(options, settings, servers, on_stop=stopping(runtime), background=background)
+    hooks = _hooks(runtime) if "approvals" in names and options.transport != "stdio" else NO_HOOKS
+    return serve_over(options, settings, servers, on_stop=stopping(runtime), background=background, hooks=hooks)
 
 
 def serve_over(
@@ -62,6 +64,7 @@ def serve_over(
     *,
     on_stop: Callable[[], None],
     background: Background = no_background,
+    hooks: Mapping[str, Hook] = NO_HOOKS,
 ) -> int:
     """Serve over the transport of the options until the client leaves or a signal comes; the exit code.
 
@@ -71,6 +74,7 @@ def serve_over(
         servers: By name; stdio serves the only one.
         on_stop: Called once when no call runs any more.
         background: Work beside the serving.
+        hooks: What else is answered over HTTP, by name.
 
     Raises:
         ConfigurationError: If the address cannot be used.
@@ -94,7 +98,7 @@ def serve_over(
 
     try:
         http = HttpOptions(host=settings.host, port=port, token=ensure_token(token_file), principal=settings.principal)
-        return run_http(servers, http, on_stop=on_stop, announce=announce, background=background)
+        return run_http(servers, http, on_stop=on_stop, announce=announce, background=background, hooks=hooks)
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"{error}.", next_step="Choose a free loopback address and port.") from error
 
@@ -110,6 +114,13 @@ def worker_command(options: argparse.Namespace) -> int:
     runtime = open_runtime(settings)
     complain("doing what is approved and what is due; end with Ctrl-C")
     return run_background(worker_of(runtime).run, on_stop=stopping(runtime), drain_s=WORKER_DRAIN_S)
+
+
+def _hooks(runtime: Runtime) -> Mapping[str, Hook]:
+    # Imported here: it loads a room.
+    from gatebook_servers.commands.hooks import PATH, claude_code_hook  # noqa: PLC0415
+
+    return {PATH: claude_code_hook(runtime)}
 
 
 def stopping(runtime: Runtime) -> Callable[[], None]:

@@ -232,8 +232,8 @@ async def _ticket_facts(
     return Facts(
         target=target_of(desk, ticket.ref),
         passages=(*ticket_passages(ticket, comments), passage),
-        category=await runtime.transact(lambda tx: category_of(tx, ticket.ref), durable=False),
         briefing=briefing(desk.account, ticket, comments),
+        category=await runtime.transact(lambda tx: category_of(tx, ticket.ref), durable=False),
     )
 
 

@@ -85,7 +85,7 @@ class Earlier:
                    AND effect_key <> :key
                  UNION ALL
                  SELECT server, tool, principal FROM approvals
-                 WHERE tenant = :tenant AND mode = :mode AND kind = 'effect' AND created_at > :since
+                 WHERE tenant = :tenant AND mode = :mode AND kind IN ('effect', 'foreign') AND created_at > :since
                    AND effect_key <> :key) AS done
                WHERE :principal = '' OR principal = :principal
                GROUP BY server, tool""",

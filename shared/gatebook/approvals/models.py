@@ -13,7 +13,7 @@ ApprovalState = Literal[
 ]
 OPEN_STATES: tuple[ApprovalState, ...] = ("pending", "approved", "claimed")
 
-ApprovalKind = Literal["effect", "hold", "limit"]
+ApprovalKind = Literal["effect", "hold", "limit", "foreign"]
 
 Act = Literal["approve", "deny", "edit", "settle"]
 
@@ -39,9 +39,11 @@ def _decoded(value: object) -> object:
 
 
 class Approval(Value):
-    """One request for a person's yes: to an `effect`, to release the texts of a `hold`, or to raise a run's `limit`.
+    """One request for a person's yes.
 
-    It is one revision: its content never changes. A person's edit makes a new request, `edited_from` this one.
+    It is to an `effect`, to release the texts of a `hold`, to raise a run's `limit`, or to let one call pass to a tool
+    that is not ours (`foreign`). It is one revision: its content never changes. A person's edit makes a new request,
+    `edited_from` this one.
 
     `quorum` distinct persons with one of `roles` (empty: any reviewer) have to say yes; with `four_eyes`, others than
     `edited_by`. `editable` names the fields of the content that a person may change. `facts` is what the server fetched

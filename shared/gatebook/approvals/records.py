@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gatebook.approvals.audit import Audit
 from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalState, Card, Decision
 from gatebook.database.port import Transaction, Value
 from gatebook.errors import ApprovalDeniedError, NotFoundError
@@ -68,6 +69,19 @@ class Records:
             key=effect_key,
         )
         return row is not None
+
+    def used_for(self, *, tenant: str, effect_key: str, fingerprint: str, reason: str) -> Approval | None:
+        """Return the request with this fingerprint that was used for this reason, while it might still be used."""
+        rows = self._select(
+            """tenant = :tenant AND effect_key = :key AND fingerprint = :fingerprint
+               AND state = 'used' AND state_reason = :reason AND use_by > :now""",
+            tenant=tenant,
+            key=effect_key,
+            fingerprint=fingerprint,
+            reason=reason,
+            now=self._tx.now,
+        )
+        return rows[0] if rows else None
 
     def open_of_effect(self, *, tenant: str, effect_key: str) -> list[Approval]:
         """Return the requests for an effect that are pending or approved."""
@@ -212,18 +226,19 @@ class Records:
 
     def apply_clocks(self) -> None:
         """Let requests expire that nobody decided in time, and approvals lapse that nobody used in time."""
-        self._tx.execute(
+        expired = self._tx.all(
             """UPDATE approvals SET state = 'expired', state_reason = :reason, changed_at = :now
-               WHERE state = 'pending' AND decide_by <= :now""",
+               WHERE state = 'pending' AND decide_by <= :now RETURNING approval_id""",
             reason=EXPIRED,
             now=self._tx.now,
         )
-        self._tx.execute(
+        lapsed = self._tx.all(
             """UPDATE approvals SET state = 'lapsed', state_reason = :reason, changed_at = :now
-               WHERE state = 'approved' AND use_by <= :now""",
+               WHERE state = 'approved' AND use_by <= :now RETURNING approval_id""",
             reason=LAPSED,
             now=self._tx.now,
         )
+        Audit(self._tx).ran_out(expired, lapsed)
 
     def _select(self, where: str, **parameters: Value) -> list[Approval]:
         rows = self._tx.all(f"SELECT {_COLUMNS} FROM approvals WHERE {where}", **parameters)  # noqa: S608 - constants

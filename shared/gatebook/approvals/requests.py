@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from gatebook.approvals.audit import SYSTEM, Audit
 from gatebook.approvals.models import OPEN_STATES, Act, Approval, ApprovalKind, ApprovalState, Origin, Reviewer
 from gatebook.approvals.records import Records
 from gatebook.approvals.verdicts import Verdict
@@ -117,7 +118,9 @@ class Approvals(Records):
             edited_from=origin.edited_from,
             facts=facts.model_dump_json(exclude_defaults=True),
         )
-        return self.get(approval_id)
+        made = self.get(approval_id)
+        Audit(self._tx).made(made)
+        return made
 
     def approve(
         self,
@@ -234,7 +237,8 @@ class Approvals(Records):
         if request.state != "pending":
             raise _settled(request)
         # The words around it keep an agent from naming one of the machine's own reasons.
-        self._move(request, "cancelled", reason=f"withdrawn: {reason}" if reason else "withdrawn by the agent")
+        words = f"withdrawn: {reason}" if reason else "withdrawn by the agent"
+        self._move(request, "cancelled", reason=words, actor=principal)
         return self.get(approval_id)
 
     def consume(self, *, tenant: str, fingerprint: str) -> str | None:
@@ -248,11 +252,14 @@ class Approvals(Records):
             id=request.approval_id,
             now=self._tx.now,
         )
-        return request.approval_id if taken else None
+        if not taken:
+            return None
+        Audit(self._tx).moved(request.approval_id, "claimed")
+        return request.approval_id
 
     def settle(self, approval_id: str, *, state: ApprovalState, reason: str = "") -> None:
         """End a claimed grant: used, in doubt, lapsed, or approved again when surely nothing happened."""
-        self._tx.execute(
+        ended = self._tx.execute(
             """UPDATE approvals SET state = :state, state_reason = :reason, changed_at = :now
                WHERE approval_id = :id AND state = 'claimed'""",
             id=approval_id,
@@ -260,6 +267,8 @@ class Approvals(Records):
             reason=reason,
             now=self._tx.now,
         )
+        if ended:
+            Audit(self._tx).settled(approval_id, state, reason=reason)
 
     def void(self, request: Approval, *, reason: str) -> None:
         """Close a request that no longer fits: pending becomes cancelled, approved lapses."""
@@ -319,9 +328,18 @@ class Approvals(Records):
             fingerprint=request.fingerprint,
             now=self._tx.now,
         )
+        Audit(self._tx).voted(request, reviewer, verdict=act, channel=channel, reason=reason)
 
-    def _move(self, request: Approval, state: ApprovalState, *, reason: str, use_by: float | None = None) -> None:
-        self._tx.execute(
+    def _move(
+        self,
+        request: Approval,
+        state: ApprovalState,
+        *,
+        reason: str,
+        use_by: float | None = None,
+        actor: str = SYSTEM,
+    ) -> None:
+        moved = self._tx.execute(
             """UPDATE approvals SET state = :state, state_reason = :reason, use_by = :use_by, changed_at = :now
                WHERE approval_id = :id AND state = :before""",
             id=request.approval_id,
@@ -331,6 +349,8 @@ class Approvals(Records):
             use_by=use_by,
             now=self._tx.now,
         )
+        if moved:
+            Audit(self._tx).moved(request.approval_id, state, reason=reason, actor=actor)
 
 
 def _require_role(request: Approval, reviewer: Reviewer) -> None:

@@ -14,13 +14,14 @@ COUNTER_DAYS = 400
 JOB_DAYS = 30
 """How long a job that was done is known."""
 
-_INSTALLATION = "installation"
+INSTALLATION = "installation"
+"""The subject of what there is once for all that share a database."""
 
 
 def schedule(tx: Transaction) -> None:
     """Enqueue the chores, once per installation; each arranges for its own next time."""
     for kind in ("expire", "prune"):
-        Outbox(tx).add(kind, _INSTALLATION, use_by=FOREVER, place=ANYWHERE)
+        Outbox(tx).add(kind, INSTALLATION, use_by=FOREVER, place=ANYWHERE)
 
 
 async def expire(runtime: Runtime, _job: Job) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from gatebook.database.port import Transaction
 from gatebook.errors import GatebookError
 from gatebook.guard import Guard
-from gatebook.jobs import announcing, effects, housekeeping
+from gatebook.jobs import announcing, auditing, effects, housekeeping
 from gatebook.outbox import Job, JobKind, Outbox
 from gatebook.runtime import Runtime
 from gatebook.settings import Settings
@@ -43,6 +43,7 @@ def kinds_of(runtime: Runtime, guard: Guard) -> Mapping[JobKind, Kind]:
         "reconcile": Kind(partial(effects.reconcile, runtime, guard)),
         "expire": Kind(partial(housekeeping.expire, runtime), done=housekeeping.expire_again),
         "prune": Kind(partial(housekeeping.prune, runtime), done=housekeeping.prune_again),
+        "audit_checkpoint": Kind(partial(auditing.write_checkpoint, runtime), done=auditing.write_again),
     }
     if runtime.settings.notify_url:
         kinds["notify"] = Kind(partial(announcing.notify, runtime))
@@ -52,6 +53,7 @@ def kinds_of(runtime: Runtime, guard: Guard) -> Mapping[JobKind, Kind]:
 def find_jobs(tx: Transaction, settings: Settings) -> None:
     """Enqueue what nobody enqueued because nobody was there: after a crash, or because only time has passed."""
     housekeeping.schedule(tx)
+    auditing.schedule(tx)
     effects.find_interrupted(tx, settle_s=settings.settle_s)
     if settings.notify_url:
         announcing.announce(tx, tenant=settings.tenant, mode=settings.mode)

@@ -4,7 +4,7 @@ Streamable HTTP is stateless: every request stands alone in either protocol era,
 no session. It answers as an event stream, because a plain JSON answer would drop progress.
 """
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import anyio
 from mcp.server import MCPServer
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.sse import SseServerTransport
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gatebook.transports.auth import StaticTokenVerifier
 from gatebook.transports.conversation import Conversation
 from gatebook.transports.ending import Background, no_background, seconds_from_now
+from gatebook.transports.hooks import NO_HOOKS, Hook
 from gatebook.transports.serving import Underway, in_url, is_loopback, run_app
 
 L = TypeVar("L")
@@ -68,13 +69,18 @@ class HttpOptions:
             raise ValueError("the bearer token is empty")
 
 
-def build_app(servers: Mapping[str, MCPServer[L]], options: HttpOptions) -> Starlette:
-    """Compose the ASGI app: for each server `/NAME/mcp` and `/NAME/sse` with `/NAME/messages/`, and `/healthz`.
+def build_app(
+    servers: Mapping[str, MCPServer[L]], options: HttpOptions, *, hooks: Mapping[str, Hook] = NO_HOOKS
+) -> Starlette:
+    """Compose the ASGI app.
+
+    For each server it has `/NAME/mcp` and `/NAME/sse` with `/NAME/messages/`, for each hook `/hooks/NAME`, and
+    `/healthz`.
 
     Everything but `/healthz` needs the bearer token. The app's lifespan enters the lifespan of every server for
     streamable HTTP; the SDK enters it once more for each SSE connection, so what is expensive belongs to the process.
     """
-    return _compose(servers, options, Underway(), partial(no_background, anyio.Event()))
+    return _compose(servers, options, Underway(), partial(no_background, anyio.Event()), hooks=hooks)
 
 
 def run_http(
@@ -84,6 +90,7 @@ def run_http(
     on_stop: Callable[[], None],
     announce: Callable[[str], None],
     background: Background = no_background,
+    hooks: Mapping[str, Hook] = NO_HOOKS,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then let calls in flight finish for `drain_s` seconds.
 
@@ -95,6 +102,7 @@ def run_http(
         on_stop: Called once when no call runs any more.
         announce: Called with the base URL, such as `http://127.0.0.1:8420`, once requests are accepted.
         background: Work beside the serving; what it is at when the end begins has `drain_s` too.
+        hooks: By the name in their path.
 
     Returns:
         The exit code: 143 after SIGTERM, 130 after SIGINT.
@@ -103,7 +111,7 @@ def run_http(
         OSError: The port cannot be bound.
     """
     return run_app(
-        partial(_compose, servers, options),
+        partial(_compose, servers, options, hooks=hooks),
         host=options.host,
         port=options.port,
         drain_s=options.drain_s,
@@ -118,12 +126,15 @@ def _compose(
     options: HttpOptions,
     underway: Underway,
     work: Callable[[], Coroutine[object, object, None]],
+    *,
+    hooks: Mapping[str, Hook],
 ) -> Starlette:
     security = _security(options)
-    mounts = [
-        Mount(f"/{name}", app=RequireAuthMiddleware(Router(_routes(server, security, underway)), required_scopes=[]))
-        for name, server in servers.items()
-    ]
+    mounts = [_mounted(name, _routes(server, security, underway)) for name, server in servers.items()]
+    if hooks:
+        mounts.append(
+            _mounted("hooks", [Route(f"/{name}", _answered(hook), methods=["POST"]) for name, hook in hooks.items()])
+        )
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -157,6 +168,28 @@ def _routes(server: MCPServer[L], security: TransportSecuritySettings, underway:
         Route("/sse", _EventStream(server, events, underway), methods=["GET"]),
         Mount("/messages/", app=events.handle_post_message),
     ]
+
+
+def _mounted(name: str, routes: Sequence[BaseRoute]) -> Mount:
+    return Mount(f"/{name}", app=RequireAuthMiddleware(Router(routes), required_scopes=[]))
+
+
+def _answered(hook: Hook) -> Callable[[Request], Awaitable[JSONResponse]]:
+    async def answer(request: Request) -> JSONResponse:
+        token = get_access_token()
+        assert token is not None
+        return JSONResponse(await hook(await _body(request), principal=token.client_id))
+
+    return answer
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            break
+    return body[:MAX_BODY_BYTES]
 
 
 async def _healthz(_request: Request) -> JSONResponse:

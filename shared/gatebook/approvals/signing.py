@@ -1,0 +1,178 @@
+"""Signed checkpoints of the audit log (C2SP tlog-checkpoint: a signed note with the log's origin, size and root).
+
+They stand in a file apart from the database. Whoever changes the database without the key cannot make them fit.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatebook.errors import ConfigurationError
+from gatebook.intents import Value
+from gatebook.secret_files import create_once
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+KEY_BYTES = 32
+_ED25519 = b"\1"
+_ID_BYTES = 4
+_NOTE = re.compile(
+    r"(?P<text>(?P<origin>[^\s+]+)\n(?P<size>[1-9][0-9]*)\n(?P<root>[A-Za-z0-9+/]{43}=)\n)\n"
+    r"\u2014 (?P<name>[^\s+]+) (?P<signature>[A-Za-z0-9+/]{91}=)\n\n?"
+)
+
+
+class Checkpoint(Value):
+    """How many events there were, and the root of the tree over their hashes."""
+
+    size: int
+    root: bytes
+
+
+class PublicKey:
+    """Checks checkpoints.
+
+    Args:
+        raw: The 32 bytes of an Ed25519 public key.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.origin = f"gatebook/{hashlib.sha256(raw).hexdigest()[:16]}"
+        """The log's name, which is the key's."""
+
+    @classmethod
+    def from_hex(cls, text: str) -> "PublicKey":
+        """Read what `gatebook approvals audit key` prints.
+
+        Raises:
+            ConfigurationError: If it is no key.
+        """
+        try:
+            raw = bytes.fromhex(text)
+        except ValueError:
+            raw = b""
+        if len(raw) != KEY_BYTES:
+            raise ConfigurationError(
+                "the public key is not 64 hexadecimal digits.", next_step="Take what `approvals audit key` printed."
+            )
+        return cls(raw)
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes before a signature (C2SP signed-note)."""
+        return hashlib.sha256(self.origin.encode() + b"\n" + _ED25519 + self.raw).digest()[:_ID_BYTES]
+
+    @property
+    def verifier(self) -> str:
+        """The key as other programs for signed notes read it."""
+        return f"{self.origin}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.raw).decode()}"
+
+    def read(self, notes: str) -> tuple[list[Checkpoint], int | None]:
+        """Return a file's checkpoints up to the first that is damaged or not signed with this key, and its line."""
+        found: list[Checkpoint] = []
+        at = 0
+        while at < len(notes):
+            note = _NOTE.match(notes, at)
+            if note is None or not self._signed(note):
+                return found, notes.count("\n", 0, at) + 1
+            found.append(Checkpoint(size=int(note["size"]), root=base64.b64decode(note["root"])))
+            at = note.end()
+        return found, None
+
+    def _signed(self, note: re.Match[str]) -> bool:
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - as `AuditKey`
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+        signature = base64.b64decode(note["signature"])
+        # One written form for one signature: base64 leaves the last bits of a text open.
+        exact = base64.b64encode(signature).decode() == note["signature"] and _exact(note["root"])
+        if not exact or note["origin"] != self.origin or note["name"] != self.origin:
+            return False
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature[_ID_BYTES:], note["text"].encode())
+        except InvalidSignature:
+            return False
+        return signature[:_ID_BYTES] == self.key_id
+
+
+class AuditKey:
+    """Signs checkpoints.
+
+    Args:
+        file: The 32 bytes of the private key, made with mode 0600 when it is first needed and not there.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @cached_property
+    def public(self) -> PublicKey:
+        """The key that checks them.
+
+        Raises:
+            ConfigurationError: If the key's file cannot be read or made, or is no key.
+        """
+        return PublicKey(self._private.public_key().public_bytes_raw())
+
+    def note(self, checkpoint: Checkpoint) -> str:
+        """Return a signed checkpoint, with the empty line behind it that keeps it apart from the next one.
+
+        Raises:
+            ConfigurationError: As `public`.
+        """
+        root = base64.b64encode(checkpoint.root).decode()
+        text = f"{self.public.origin}\n{checkpoint.size}\n{root}\n"
+        signature = base64.b64encode(self.public.key_id + self._private.sign(text.encode())).decode()
+        return f"{text}\n\u2014 {self.public.origin} {signature}\n\n"
+
+    @cached_property
+    def _private(self) -> "Ed25519PrivateKey":
+        # Imported here: most starts of a server would wait for it and sign nothing for a while.
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
+        try:
+            if not self._file.exists():
+                create_once(self._file, os.urandom(KEY_BYTES))
+            key = self._file.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                "the key of the audit log cannot be read or made.",
+                next_step=f"Make {self._file.name} in GATEBOOK_HOME readable.",
+            ) from error
+        if len(key) != KEY_BYTES:
+            raise ConfigurationError(
+                "the key of the audit log is no key.", next_step=f"Put the right {self._file.name} back."
+            )
+        return Ed25519PrivateKey.from_private_bytes(key)
+
+
+def append(file: Path, note: str) -> None:
+    """Write a checkpoint behind the others, on the disk when this returns.
+
+    Raises:
+        ConfigurationError: If the file cannot be written.
+    """
+    try:
+        descriptor = os.open(file, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "ab") as opened:
+            opened.write(note.encode())
+            opened.flush()
+            os.fsync(opened.fileno())
+    except OSError as error:
+        raise ConfigurationError(
+            "the audit log's checkpoints cannot be written.", next_step="Check GATEBOOK_AUDIT_CHECKPOINT_FILE."
+        ) from error
+
+
+def _exact(text: str) -> bool:
+    try:
+        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
+    except binascii.Error:
+        return False

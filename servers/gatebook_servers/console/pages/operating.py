@@ -27,5 +27,5 @@ async def pause(visit: Visit) -> Response:
 
 async def resume(visit: Visit) -> Response:
     """End the pause."""
-    await visit.transact(lambda tx: Switches(tx).clear(PAUSE))
+    await visit.transact(lambda tx: Switches(tx).clear(PAUSE, person=visit.person.reviewer.person))
     return visit.to("/pause", done="resumed")

@@ -241,7 +241,17 @@ async def test_every_page_fits_a_phone(console: RunningConsole, scheme: str) -> 
         await seen.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await seen.sign_in()
         own = f"/requests/{request.approval_id}"
-        pages = ["/", own, f"/batch/{request.approval_id}", "/held", "/attention", "/history", "/runs", "/memory"]
+        pages = [
+            "/",
+            own,
+            f"/batch/{request.approval_id}",
+            "/held",
+            "/attention",
+            "/history",
+            "/audit",
+            "/runs",
+            "/memory",
+        ]
         for path in [*pages, "/tickets", "/tickets?ref=local:AB-1", "/pause", "/nothing"]:
             await seen.page.goto(f"{console.url}{path}")
             assert await seen.page.evaluate("document.documentElement.scrollWidth") == 360, path

@@ -80,6 +80,7 @@ def _pages() -> list[BaseRoute]:
         "/batch/{approval_id}": batches.batch_page,
         "/attention": records.attention,
         "/history": records.history,
+        "/audit": records.audit,
         "/runs": records.runs,
         "/runs/{run_id}": records.run,
         "/memory": looking.notes,

@@ -229,6 +229,9 @@ async def test_an_admin_pauses_and_resumes_and_every_page_says_so(console: Runni
             assert refused.code == "paused"
         assert ada.submit("/pause", "/resume").status_code == 303
         assert "fire" not in rae.get("/history").text
+        log = rae.get("/audit").text
+        assert log.count("person:ada") >= 2
+        assert "person:ada" not in rae.get("/audit?before=1").text
 
 
 async def test_the_stream_tells_of_an_arrival_and_of_a_decision(console: RunningConsole) -> None:

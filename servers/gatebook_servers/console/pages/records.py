@@ -5,6 +5,7 @@ from typing import get_args
 
 from starlette.responses import Response
 
+from gatebook.approvals.audit import Audit, Event
 from gatebook.approvals.models import Approval, ApprovalState
 from gatebook.approvals.records import Records
 from gatebook.database.port import Transaction
@@ -18,6 +19,7 @@ from gatebook_servers.console.visit import Visit
 
 MOST_WORDS_CHARS = 200
 MOST_CALLS = 1_000
+AUDIT_PAGE = 100
 _STATES: tuple[str, ...] = get_args(ApprovalState)
 
 
@@ -63,6 +65,21 @@ async def history(visit: Visit) -> Response:
     cards = found[:HISTORY_PAGE]
     before = cursor_of(cards, by="changed_at") if len(found) > HISTORY_PAGE else ""
     return await visit.page("history.html", cards=cards, before=before, words=words, state=state, states=_STATES)
+
+
+async def audit(visit: Visit) -> Response:
+    """The end of the audit log, the latest event first, or what stands before an event."""
+
+    def look(tx: Transaction) -> list[Event]:
+        row = tx.one("SELECT COALESCE(MAX(seq), 0) AS last FROM audit_events")
+        last = int(row["last"] or 0) if row else 0
+        asked = visit.asked("before")
+        end = min(int(asked), last + 1) if asked.isdecimal() else last + 1
+        first = max(end - AUDIT_PAGE, 1)
+        return Audit(tx).events(after=first - 1, limit=end - first) if end > first else []
+
+    events = await visit.transact(look)
+    return await visit.page("audit.html", events=events[::-1], before=events[0].seq if events else 0)
 
 
 async def runs(visit: Visit) -> Response:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from suite import Suite
 
-pytest_plugins = ["contracts.databases"]
+pytest_plugins = ["contracts.databases", "consoles"]
 
 
 @pytest.fixture

@@ -70,4 +70,6 @@ def commands(root: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[
         choices = cast("dict[str, argparse.ArgumentParser]", action.choices)  # pyright: ignore[reportUnknownMemberType]
         for name, below in choices.items():
             nested = list(commands(below, f"{prefix}{name} "))
-            yield from nested or [(f"{prefix}{name}", helps.get(name, ""))]
+            if not nested or below.get_default("run"):
+                yield f"{prefix}{name}", helps.get(name, "")
+            yield from nested

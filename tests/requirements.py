@@ -117,6 +117,37 @@ PROMISES: dict[str, Promise] = {
             "shared/test_policy_order.py::test_rules_on_trial_change_nothing_and_are_told",
         ),
     ),
+    "console": Promise(
+        "People decide on pages of their own: live, by keyboard, on a phone, without a script; it is done at once.",
+        (
+            "browser/test_console.py::test_the_first_run_makes_a_person_who_signs_out_and_in_again",
+            "browser/test_console.py::test_a_request_arrives_by_itself_and_is_decided_with_two_keys_and_sent",
+            "browser/test_console.py::test_the_keys_move_open_and_deny_with_a_reason",
+            "browser/test_console.py::test_an_edited_reply_is_a_new_request_and_what_is_sent_is_the_persons",
+            "browser/test_console.py::test_a_batch_sends_what_is_ticked_and_leaves_the_rest",
+            "browser/test_console.py::test_every_page_fits_a_phone",
+            "browser/test_console.py::test_without_a_script_everything_is_decided_all_the_same",
+            "servers/console/test_console_pages.py::test_a_request_shows_what_the_server_knows_before_what_the_agent_says",
+            "servers/console/test_console_pages.py::test_a_decision_on_something_else_than_shown_tells_what_changed",
+            "servers/console/test_console_command.py::test_the_first_start_prints_the_link_and_a_signal_ends_it_cleanly",
+        ),
+    ),
+    "console-guarded": Promise(
+        "Nobody but a signed-in person at a page of the console decides there, and only on what was shown whole.",
+        (
+            "servers/console/test_console_security.py::test_a_form_from_elsewhere_decides_nothing",
+            "servers/console/test_console_security.py::test_a_foreign_host_name_reaches_no_page",
+            "servers/console/test_console_security.py::test_a_form_without_the_visitors_own_token_decides_nothing",
+            "servers/console/test_console_security.py::test_a_forged_ended_or_expired_session_decides_nothing",
+            "servers/console/test_console_security.py::test_failed_sign_ins_are_limited_and_the_limit_passes",
+            "servers/console/test_console_security.py::test_a_get_never_decides_whatever_link_is_followed",
+            "servers/console/test_console_security.py::test_who_has_no_role_looks_on_and_who_lacks_the_role_does_not_decide",
+            "servers/console/test_console_security.py::test_without_the_whole_text_shown_a_yes_is_refused",
+            "servers/console/test_console_security.py::test_the_first_persons_link_works_once_and_for_one_person",
+            "browser/test_console.py::test_hostile_text_is_shown_as_it_is_and_does_nothing",
+            "browser/test_console.py::test_a_long_text_is_read_to_its_end_before_the_key_works",
+        ),
+    ),
     "how-people-decide": Promise(
         "As many persons as policy wants, in the roles that it names, say yes to exactly one revision.",
         (

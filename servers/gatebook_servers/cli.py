@@ -47,9 +47,28 @@ def _parts(command: str) -> Sequence[Callable[[Commands], None]]:
     if command in serving.COMMANDS:
         # A host starts servers often and waits for them: the other commands would cost them a third of the start.
         return (serving.add,)
-    from gatebook_servers.commands import data, deciding, hosts, judging, keeping, ledger, night  # noqa: PLC0415
+    from gatebook_servers.commands import (  # noqa: PLC0415
+        console,
+        data,
+        deciding,
+        hosts,
+        judging,
+        keeping,
+        ledger,
+        night,
+    )
 
-    return (night.add, serving.add, deciding.add, ledger.add, data.add, keeping.add, judging.add, hosts.add)
+    return (
+        night.add,
+        serving.add,
+        console.add,
+        deciding.add,
+        ledger.add,
+        data.add,
+        keeping.add,
+        judging.add,
+        hosts.add,
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def serve_command(options: argparse.Namespace) -> int:
     configure_logging(settings.log_level)
     background = worker_of(runtime, names).run
     hooks = _hooks(runtime) if "approvals" in names and options.transport != "stdio" else NO_HOOKS
-    return serve_over(options, settings, servers, on_stop=_stop(runtime), background=background, hooks=hooks)
+    return serve_over(options, settings, servers, on_stop=stopping(runtime), background=background, hooks=hooks)
 
 
 def serve_over(
@@ -113,7 +113,7 @@ def worker_command(options: argparse.Namespace) -> int:
         return 0
     runtime = open_runtime(settings)
     complain("doing what is approved and what is due; end with Ctrl-C")
-    return run_background(worker_of(runtime).run, on_stop=_stop(runtime), drain_s=WORKER_DRAIN_S)
+    return run_background(worker_of(runtime).run, on_stop=stopping(runtime), drain_s=WORKER_DRAIN_S)
 
 
 def _hooks(runtime: Runtime) -> Mapping[str, Hook]:
@@ -123,7 +123,7 @@ def _hooks(runtime: Runtime) -> Mapping[str, Hook]:
     return {PATH: claude_code_hook(runtime)}
 
 
-def _stop(runtime: Runtime) -> Callable[[], None]:
+def stopping(runtime: Runtime) -> Callable[[], None]:
     """Start what observes the process; return what ends it and everything else."""
     flush = start_telemetry()
 

@@ -4,17 +4,13 @@ Streamable HTTP is stateless: every request stands alone in either protocol era,
 no session. It answers as an event stream, because a plain JSON answer would drop progress.
 """
 
-import ipaddress
-import math
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
-import uvicorn
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
@@ -30,24 +26,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatebook.transports.auth import StaticTokenVerifier
 from gatebook.transports.conversation import Conversation
-from gatebook.transports.ending import Background, Ending, attend, no_background, seconds_from_now
+from gatebook.transports.ending import Background, no_background, seconds_from_now
 from gatebook.transports.hooks import NO_HOOKS, Hook
+from gatebook.transports.serving import Underway, in_url, is_loopback, run_app
 
 L = TypeVar("L")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Longest request body; a longer one is answered with 413 before anything is parsed."""
 
-_CLEANUP_S = 5.0
-"""Seconds for lifespans and `on_stop` after the drain."""
 _LISTEN = (b"mcp-method", b"subscriptions/listen")
-_LOG_CONFIG = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
-    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +60,7 @@ class HttpOptions:
     drain_s: float = 10
 
     def __post_init__(self) -> None:
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             raise ValueError(
                 f"cannot serve on {self.host!r}: only a loopback address such as 127.0.0.1 is allowed,"
                 " because requests and the token travel unencrypted"
@@ -92,7 +80,7 @@ def build_app(
     Everything but `/healthz` needs the bearer token. The app's lifespan enters the lifespan of every server for
     streamable HTTP; the SDK enters it once more for each SSE connection, so what is expensive belongs to the process.
     """
-    return _compose(servers, options, _Underway(), partial(no_background, anyio.Event()), hooks=hooks)
+    return _compose(servers, options, Underway(), partial(no_background, anyio.Event()), hooks=hooks)
 
 
 def run_http(
@@ -122,89 +110,21 @@ def run_http(
     Raises:
         OSError: The port cannot be bound.
     """
-    listener = _bind(options)
-    ending = Ending(on_stop, limit_s=options.drain_s + _CLEANUP_S)
-    underway = _Underway()
-    config = uvicorn.Config(
-        _compose(servers, options, underway, partial(attend, background, ending, drain_s=options.drain_s), hooks=hooks),
-        loop="asyncio",
-        ws="none",
-        lifespan="on",
-        log_config=_LOG_CONFIG,
-        access_log=False,  # it would write URLs, and a client may wrongly put a token there
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(options.drain_s) + 1,  # ours comes first, and without a traceback
+    return run_app(
+        partial(_compose, servers, options, hooks=hooks),
+        host=options.host,
+        port=options.port,
+        drain_s=options.drain_s,
+        on_stop=on_stop,
+        announce=announce,
+        background=background,
     )
-
-    def listening() -> None:
-        announce(f"http://{_in_url(options.host)}:{listener.getsockname()[1]}")
-
-    def leave() -> None:
-        server.should_exit = True
-        underway.end(options.drain_s)
-
-    server = _Server(config, ending=ending, listening=listening, leave=leave)
-    try:
-        with listener:
-            server.run(sockets=[listener])
-    finally:
-        ending.stop()
-    return ending.code
-
-
-class _Underway:
-    """Whatever is under way, so that the end of the process can end it; event streams have no end of their own."""
-
-    def __init__(self) -> None:
-        self._ends: set[Callable[[float], None]] = set()
-        self._drain_s: float | None = None
-
-    @contextmanager
-    def held(self, end: Callable[[float], None]) -> Generator[None]:
-        """Have `end` called with the seconds left for calls in flight, should the process end meanwhile."""
-        if self._drain_s is not None:
-            end(self._drain_s)
-        self._ends.add(end)
-        try:
-            yield
-        finally:
-            self._ends.discard(end)
-
-    def end(self, drain_s: float) -> None:
-        self._drain_s = drain_s
-        for end in list(self._ends):
-            end(drain_s)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which raise the signal again and so kill the process before `on_stop`.
-
-    Nor does sse-starlette, which looks for those handlers, cut every event stream as soon as a signal arrives.
-    """
-
-    def __init__(
-        self, config: uvicorn.Config, *, ending: Ending, listening: Callable[[], None], leave: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self._ending = ending
-        self._listening = listening
-        self._leave = leave
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ending.when_begun(self._leave)
-        self._listening()
 
 
 def _compose(
     servers: Mapping[str, MCPServer[L]],
     options: HttpOptions,
-    underway: _Underway,
+    underway: Underway,
     work: Callable[[], Coroutine[object, object, None]],
     *,
     hooks: Mapping[str, Hook],
@@ -239,7 +159,7 @@ def _compose(
     )
 
 
-def _routes(server: MCPServer[L], security: TransportSecuritySettings, underway: _Underway) -> list[BaseRoute]:
+def _routes(server: MCPServer[L], security: TransportSecuritySettings, underway: Underway) -> list[BaseRoute]:
     # Called for the session manager it creates; its routes would also hold a GET stream open that never says anything.
     server.streamable_http_app(stateless_http=True, max_request_body_size=MAX_BODY_BYTES, transport_security=security)
     events = SseServerTransport("/messages/", security_settings=security, max_request_body_size=MAX_BODY_BYTES)
@@ -281,7 +201,7 @@ class _Exchange:
     """One request over streamable HTTP. One that only listens for changes has nothing to finish."""
 
     app: ASGIApp
-    underway: _Underway
+    underway: Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         listens = _LISTEN in scope["headers"]
@@ -301,7 +221,7 @@ class _EventStream(Generic[L]):
 
     server: MCPServer[L]
     transport: SseServerTransport
-    underway: _Underway
+    underway: Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self.transport.connect_sse(scope, receive, send) as (incoming, outgoing):
@@ -326,22 +246,6 @@ class _AddressCheck:
 
 
 def _security(options: HttpOptions) -> TransportSecuritySettings:
-    names = dict.fromkeys((_in_url(options.host), "127.0.0.1", "localhost", "[::1]"))
+    names = dict.fromkeys((in_url(options.host), "127.0.0.1", "localhost", "[::1]"))
     hosts = [host for name in names for host in (name, f"{name}:*")]
     return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _bind(options: HttpOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    return socket.create_server((options.host, options.port), family=family)

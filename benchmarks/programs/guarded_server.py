@@ -29,9 +29,19 @@ class CountingDatabase(SqliteDatabase):
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         """Begin a transaction."""
-        before = self._connection.total_changes()
-        with super().transaction(durable=durable) as transaction:
+        with self._counted(durable=durable), super().transaction(durable=durable) as transaction:
             yield transaction
+
+    @contextmanager
+    def at_once(self, *, writes: bool = False, durable: bool = True) -> Generator[Transaction | None]:
+        """Begin a transaction that waits for nobody."""
+        with self._counted(durable=durable), super().at_once(writes=writes, durable=durable) as transaction:
+            yield transaction
+
+    @contextmanager
+    def _counted(self, *, durable: bool) -> Generator[None]:
+        before = self._connection.total_changes()
+        yield
         wrote = self._connection.total_changes() > before
         self.durable += wrote and durable
         self.relaxed += wrote and not durable

@@ -4,10 +4,9 @@ import json
 import logging
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
-from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Extension
 from mcp.types import CallToolRequestParams, CallToolResult
@@ -15,6 +14,7 @@ from starlette.requests import Request
 
 from gatebook.admission import Admission
 from gatebook.approvals.models import Approval
+from gatebook.calls import Call, principal_of_token, size_in_bytes
 from gatebook.database.port import Transaction
 from gatebook.effects import EffectRow
 from gatebook.errors import (
@@ -43,32 +43,6 @@ logger = logging.getLogger(__name__)
 RUN_HEADER = "x-run-id"
 MERGED = "gatebook"
 """The name by which hosts know the one server that offers every tool."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One identified and validated call.
-
-    `until` is when it must have ended, by the steady clock. `approval` is set when the outbox executes what a person
-    approved.
-    """
-
-    spec: ToolSpec
-    scope: Scope
-    arguments: Mapping[str, object]
-    message: Message
-    until: float
-    approval: Approval | None = None
-
-    @property
-    def record(self) -> CallRecord:
-        """What telemetry says of it."""
-        return self.message.record
-
-    @property
-    def run_id(self) -> str:
-        """The handle of the run that pays for this call."""
-        return self.scope.caller.run_id if self.approval is None else ""
 
 
 class Guard(Extension):
@@ -100,7 +74,7 @@ class Guard(Extension):
         spec = self.specs.get(params.name)
         record = CallRecord(server=spec.server if spec else "", tool=spec.name if spec else "unknown")
         message = Message(self.runtime, record)
-        principal = _principal() or self.runtime.settings.principal
+        principal = principal_of_token() or self.runtime.settings.principal
         try:
             with counting_attempts(record.retries), self.runtime.call_under_way():
                 return await self._answer(spec, params, ctx, message=message, principal=principal)
@@ -223,7 +197,7 @@ class Guard(Extension):
         raw = dict(params.arguments or {})
         record = message.record
         message.arguments = written_arguments(raw)
-        record.input_size = _size_in_bytes(message.arguments)
+        record.input_size = size_in_bytes(message.arguments)
         record.arguments_sha256 = text_digest(message.arguments)
         record.tool_use_id = str((ctx.meta or {}).get(TOOL_USE_META, ""))
         if spec is None:
@@ -410,15 +384,3 @@ class _DefectError(GatebookError):
 
     def __init__(self) -> None:
         super().__init__("the tool failed in an unexpected way.", next_step="Go on without it; the operator has a log.")
-
-
-def _size_in_bytes(arguments: str) -> int:
-    try:
-        return len(arguments.encode())
-    except UnicodeEncodeError:
-        raise InvalidArgumentsError("a text is not valid Unicode.", next_step="Send whole characters.") from None
-
-
-def _principal() -> str:
-    token = get_access_token()
-    return token.client_id if token else ""

@@ -153,7 +153,7 @@ def fingerprint(
     intent: Intent, *, tenant: str, principal: str, mode: str, server: str, tool: str, tool_sha256: str
 ) -> str:
     """Return the hash that a person's yes is bound to: who, with which tool, does exactly what."""
-    return digest(
+    others = canonical(
         {
             "v": 1,
             "tenant": tenant,
@@ -164,6 +164,7 @@ def fingerprint(
             "schema": tool_sha256,
             "target": intent.target,
             "operation": intent.operation,
-            "content": intent.content,
         }
     )
+    # The canonical form of all with the content, whose name sorts before the others: it is not written a second time.
+    return hashlib.sha256(b'{"content":' + intent.canonical_content + b"," + others[1:]).hexdigest()

@@ -100,32 +100,34 @@ class SqliteDatabase:
             return
         try:
             with _translated():
-                if not self._begins(writes=writes, durable=durable):
+                transaction = self._begins(writes=writes, durable=durable)
+                if transaction is None:
                     yield None
                     return
                 with self._ended(kept=writes):
-                    transaction = self._transaction()
-                    self._require_schema(transaction)
                     yield transaction
         finally:
             self._lock.release()
 
-    def _begins(self, *, writes: bool, durable: bool) -> bool:
-        """Begin a transaction, unless another process is in the way right now."""
+    def _begins(self, *, writes: bool, durable: bool) -> "_SqliteTransaction | None":
+        """Begin a transaction; None if another process is in the way right now."""
         if writes:
             self._last(durable=durable)
         self._connection.set_busy_timeout(0)
         try:
             _run(self._connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+            transaction = self._transaction()
             # The first look takes the snapshot.
-            self._transaction().schema()
-        except apsw.BusyError:
+            self._require_schema(transaction)
+        except BaseException as error:
             if self._connection.in_transaction:
                 _run(self._connection, "ROLLBACK")
-            return False
+            if isinstance(error, apsw.BusyError):
+                return None
+            raise
         finally:
             self._connection.set_busy_timeout(BUSY_MS)
-        return True
+        return transaction
 
     @contextmanager
     def _begun(self, *, durable: bool = True) -> Generator["_SqliteTransaction"]:

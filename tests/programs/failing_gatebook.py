@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -19,6 +19,8 @@ from mcp.types import CallToolResult
 
 from fakes.remote_desk import RemoteDesk
 from gatebook.database.port import Transaction
+from gatebook.database.postgres import PostgresDatabase
+from gatebook.database.sqlite import SqliteDatabase
 from gatebook.effects import Effects
 from gatebook.gate import Gate
 from gatebook.intents import Intent
@@ -42,18 +44,19 @@ def fail_at(failpoints: Failpoints) -> None:
     """Look for a failpoint wherever a crash could matter."""
     effect, act = Performance.effect, Performance._act
 
-    async def passed(performance: Performance, point: Point) -> None:
+    def passed(performance: Performance, point: Point) -> None:
         if failpoints.passed(point):
-            # On the database's thread: amid a transaction it would keep everybody else out, and nobody could take over.
-            await performance.scope.runtime.blocking(stand_still)
+            # Amid a transaction, of whatever else is done here, it would keep everybody out, and nobody could take over.
+            with cast("SqliteDatabase | PostgresDatabase", performance.scope.runtime.database)._lock:
+                stand_still()
 
     async def claimed(self: Performance) -> CallToolResult:
-        await passed(self, "after_claim")
+        passed(self, "after_claim")
         return await effect(self)
 
     async def acted(self: Performance) -> tuple[str, object]:
         done = await act(self)
-        await passed(self, "after_effect")
+        passed(self, "after_effect")
         return done
 
     def behind(method: Callable[P, R], point: Point) -> Callable[P, R]:

@@ -46,7 +46,7 @@ def fail_at(failpoints: Failpoints) -> None:
 
     def passed(performance: Performance, point: Point) -> None:
         if failpoints.passed(point):
-            # Amid a transaction, of whatever else is done here, it would keep everybody out, and nobody could take over.
+            # Amid a transaction of something else here it would keep everybody out, and nobody could take over.
             with cast("SqliteDatabase | PostgresDatabase", performance.scope.runtime.database)._lock:
                 stand_still()
 

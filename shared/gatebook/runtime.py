@@ -55,8 +55,8 @@ class Runtime:
     ) -> T:
         """Run `work` in one transaction; a cancellation does not tear it apart.
 
-        It runs on the database's thread, for others to go on meanwhile, unless nobody else is there: crossing over and
-        back takes as long as a commit.
+        It runs on the database's thread, for others to go on meanwhile, unless one call is all that is under way:
+        crossing over and back takes as long as a commit.
 
         Args:
             work: What to do; it must not wait for anything but the database.
@@ -88,8 +88,8 @@ class Runtime:
         return cast("T", result)
 
     def _alone(self, *, durable: bool) -> AbstractContextManager[Transaction | None]:
-        """Begin a transaction where it waits for nobody and keeps no other call waiting."""
-        return self.database.at_once(writes=True, durable=durable) if self._calls <= 1 else nullcontext()
+        """Begin a transaction of the only call under way, where it waits for nobody; the background may cross over."""
+        return self.database.at_once(writes=True, durable=durable) if self._calls == 1 else nullcontext()
 
     @contextmanager
     def call_under_way(self) -> Generator[None]:

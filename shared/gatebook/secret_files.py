@@ -5,6 +5,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from gatebook.errors import ConfigurationError
+
+KEY_BYTES = 32
+
 
 def create_once(path: Path, content: bytes) -> None:
     """Make a file with mode 0600, whole and on the disk or not at all; one that is there stays as it is.
@@ -26,3 +30,26 @@ def create_once(path: Path, content: bytes) -> None:
             path.hardlink_to(name)
     finally:
         Path(name).unlink()
+
+
+def read_key(path: Path, *, of: str, unreadable: str, wrong: str) -> bytes:
+    """Return the 32 random bytes of a key's file, made when it is first needed and not there.
+
+    Args:
+        path: The file.
+        of: Whose key it is, for people.
+        unreadable: What to do when the file cannot be read or made.
+        wrong: What to do when it holds no key.
+
+    Raises:
+        ConfigurationError: If it cannot be read or made, or is no key.
+    """
+    try:
+        if not path.exists():
+            create_once(path, os.urandom(KEY_BYTES))
+        key = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the key of {of} cannot be read or made.", next_step=unreadable) from error
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(f"the key of {of} is no key.", next_step=wrong)
+    return key

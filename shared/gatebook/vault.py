@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatebook.errors import ConfigurationError
-from gatebook.secret_files import create_once
+from gatebook.secret_files import read_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEY_BYTES = 32
 _NONCE_BYTES = 12
 _FASTEST = 1
 _PLAIN, _COMPRESSED = b"\0", b"\1"
@@ -70,21 +69,12 @@ class Vault:
         return AESGCM(self._key())
 
     def _key(self) -> bytes:
-        try:
-            if not self._key_file.exists():
-                create_once(self._key_file, os.urandom(KEY_BYTES))
-            key = self._key_file.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(
-                "the key of the recordings cannot be read or made.",
-                next_step=f"Make {self._key_file.name} in GATEBOOK_HOME readable, or set GATEBOOK_RECORD_DAYS=0.",
-            ) from error
-        if len(key) != KEY_BYTES:
-            raise ConfigurationError(
-                "the key of the recordings is no key.",
-                next_step=f"Put the right {self._key_file.name} back; without it old recordings stay closed.",
-            )
-        return key
+        return read_key(
+            self._key_file,
+            of="the recordings",
+            unreadable=f"Make {self._key_file.name} in GATEBOOK_HOME readable, or set GATEBOOK_RECORD_DAYS=0.",
+            wrong=f"Put the right {self._key_file.name} back; without it old recordings stay closed.",
+        )
 
 
 def _packed(content: bytes) -> bytes:

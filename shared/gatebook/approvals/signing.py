@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 from gatebook.errors import ConfigurationError
 from gatebook.intents import Value
-from gatebook.secret_files import create_once
+from gatebook.secret_files import KEY_BYTES, read_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-KEY_BYTES = 32
 _ED25519 = b"\1"
 _ID_BYTES = 4
 _NOTE = re.compile(
@@ -137,19 +136,12 @@ class AuditKey:
         # Imported here: most starts of a server would wait for it and sign nothing for a while.
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
-        try:
-            if not self._file.exists():
-                create_once(self._file, os.urandom(KEY_BYTES))
-            key = self._file.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(
-                "the key of the audit log cannot be read or made.",
-                next_step=f"Make {self._file.name} in GATEBOOK_HOME readable.",
-            ) from error
-        if len(key) != KEY_BYTES:
-            raise ConfigurationError(
-                "the key of the audit log is no key.", next_step=f"Put the right {self._file.name} back."
-            )
+        key = read_key(
+            self._file,
+            of="the audit log",
+            unreadable=f"Make {self._file.name} in GATEBOOK_HOME readable.",
+            wrong=f"Put the right {self._file.name} back.",
+        )
         return Ed25519PrivateKey.from_private_bytes(key)
 
 

@@ -25,8 +25,10 @@ ABSENT = (
     f"Claude Code is not installed: set {CLI_VARIABLE}, put `claude` on PATH,"
     f" or pip install claude-agent-sdk in .claude-venv or the environment named by {VENV_VARIABLE}"
 )
-TIME_LIMIT_S = 90.0
+TIME_LIMIT_S = 100.0
 """Seconds that one run may take; a script of a few steps takes three on a quiet machine."""
+CONNECT_LIMIT_S = 60.0
+"""Seconds within which a server of the configuration has to answer; it takes one on a quiet machine."""
 
 _REPOSITORY = Path(__file__).parents[2]
 UNATTENDED = (
@@ -195,6 +197,11 @@ class ClaudeCode:
         directory.mkdir(exist_ok=True)
         return directory
 
+    def server_logs(self) -> str:
+        """What it noted about its servers, their stderr included: why one did not connect."""
+        logs = sorted(self.directory("home").glob(".cache/claude-cli-nodejs/*/mcp-logs-*/*.jsonl"))
+        return "\n".join(f"{log.parent.name}:\n{log.read_text(encoding='utf-8')}" for log in logs)
+
     def _environment(self, api_url: str) -> dict[str, str]:
         """Nothing is inherited but PATH, so that neither an account nor a setting of the developer's gets in."""
         return {
@@ -206,6 +213,8 @@ class ClaudeCode:
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "CLAUDE_CODE_MAX_RETRIES": "1",
             "ENABLE_TOOL_SEARCH": "false",  # every tool is in the first request
+            "MCP_CONNECTION_NONBLOCKING": "0",  # it waits for its servers, on a machine with much to do for long
+            "MCP_TIMEOUT": str(round(CONNECT_LIMIT_S * 1000)),
         }
 
 

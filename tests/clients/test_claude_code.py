@@ -185,9 +185,8 @@ def test_a_reply_that_claude_code_sends_waits_for_a_person_and_reaches_nobody(
     claude: ClaudeCode, servers: Servers, installation: Installation
 ) -> None:
     report, api = work(claude, servers, SEND_A_REPLY)
-    assert {server.name: server.status for server in report.opening.mcp_servers} == dict.fromkeys(
-        servers.names, "connected"
-    )
+    statuses = {server.name: server.status for server in report.opening.mcp_servers}
+    assert statuses == dict.fromkeys(servers.names, "connected"), claude.server_logs()
     results = Seen(api.results())
     assert [result.tool for result in api.results() if result.is_error] == ["mcp__tickets__send_reply"]
     assert results["send_reply"].text.startswith("approval_required: ")

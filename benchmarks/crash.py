@@ -4,7 +4,7 @@
 
 A scripted agent works effects through two servers at a time, against a ticket service in a process of its own that is
 never killed and counts at the end. SIGKILL falls at named points of a call (the claim committed; the request at the
-service, applied or not; the effect done and not recorded; its record not committed; a checkpoint not committed) and at
+service, applied or not; the effect done and not recorded; its record not committed; amid a checkpoint, its commit unanswered) and at
 random moments, on servers, on the agent, and on PostgreSQL (an immediate stop); `stop` holds a server still (SIGSTOP)
 until another one took over what it had begun, and lets it go on. What got no answer is issued again as a new call.
 

@@ -100,11 +100,11 @@ class Effects:
             forgotten: Whether this database may have lost the record of what was done: it was restored.
         """
         key = effect_key(intent, tenant=tenant, mode=mode)
-        content = intent.canonical_content.decode()
-        known = self.find(key)
-        fence = known.fence + 1 if known else 1
-        if known:
-            self._tx.execute("DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied'", key=key)
+        free = self._tx.one(
+            "DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied' RETURNING fence + 1 AS fence",
+            key=key,
+        )
+        fence = int(free["fence"] or 1) if free else 1
         self._tx.execute(
             """INSERT INTO effects (effect_key, tenant, target, operation, subject, server, tool, principal, run_id,
                  mode, content, content_sha256, marker, arguments, state, owner, lease_until, fence, approval_id,
@@ -122,7 +122,7 @@ class Effects:
             principal=principal,
             run_id=run_id,
             mode=mode,
-            content=content,
+            content=intent.canonical_content.decode(),
             sha=intent.content_sha256,
             marker=marker_of(key),
             arguments=arguments,

@@ -4,9 +4,10 @@
 
 A scripted agent works effects through two servers at a time, against a ticket service in a process of its own that is
 never killed and counts at the end. SIGKILL falls at named points of a call (the claim committed; the request at the
-service, applied or not; the effect done and not recorded; its record not committed; amid a checkpoint, its commit unanswered) and at
-random moments, on servers, on the agent, and on PostgreSQL (an immediate stop); `stop` holds a server still (SIGSTOP)
-until another one took over what it had begun, and lets it go on. What got no answer is issued again as a new call.
+service, applied or not; the effect done and not recorded; its record not committed; a checkpoint whose commit is not
+answered) and at random moments, on servers, on the agent, and on PostgreSQL (an immediate stop); `stop` holds a server
+still (SIGSTOP) until another one took over what it had begun, and lets it go on. What got no answer is issued again as
+a new call.
 
 With `--unfenced` the service applies whatever it is sent. Look-up and settle time make duplicates rare then and not
 impossible: what stands still amid the sending of a request, and for longer than lease and settle time, sends it late.

@@ -47,7 +47,7 @@ class Transaction(Protocol):
         """
         ...
 
-    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
+    def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
         """Run one last statement and those behind it, and commit; return the first row of the first one.
 
         A database across a network takes all of it in one trip, with the beginning where there was none yet. If the
@@ -56,6 +56,8 @@ class Transaction(Protocol):
         Args:
             sql: The statement; `:now` in it is the time of the transaction.
             behind: Further statements with the same parameters.
+            function: One of the database's own that does the same, where it has functions: called with `known_schema`,
+                `given_now` and the parameters, it locks, looks at the schema, and returns the first statement's rows.
             parameters: The values.
         """
         ...

@@ -68,7 +68,7 @@ class PostgresTransaction:
         # The server's clock is all that the machines have in common; another one is a test's.
         self._given = (clock.now(), clock.steady().seconds) if clock else None
         self._schema = schema
-        self._opening = _BEGIN + (b"" if durable else _RELAXED) + _LOCK
+        self._durable = durable
         self._begun: _Begun | None = None
         self._deferred: list[bytes] = []
         self._concluded = False
@@ -92,7 +92,9 @@ class PostgresTransaction:
     def defer(self, sql: str, /, **parameters: Value) -> None:
         self._deferred.append(self._bound(sql, parameters))
 
-    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
+    def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
+        if function and self._durable and self._begun is None and not self._deferred:
+            return self._called(function, parameters)
         if self._given or self._begun:
             parameters["now"] = self.now
         else:
@@ -105,6 +107,16 @@ class PostgresTransaction:
         cursor = self._sent(b";".join([*statements, b"COMMIT"]))
         self._concluded = True
         return _first_rows(cursor).fetchone()
+
+    def _called(self, function: str, parameters: dict[str, Value]) -> Row | None:
+        """Let one statement be the whole transaction; the server plans it once."""
+        require_storable(parameters)
+        given = self._given[0] if self._given else None
+        named: dict[str, Value] = {"known_schema": self._schema, "given_now": given, **parameters}
+        call = ", ".join(f"{name} => :{name}" for name in named)
+        _, cursor = self._first(translated(f"SELECT * FROM {function}({call})"), named)  # noqa: S608 - our own names
+        self._concluded = True
+        return cursor.fetchone()
 
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         return cast("list[Row]", self._run(sql, parameters).fetchall())
@@ -165,7 +177,8 @@ class PostgresTransaction:
         self._deferred.clear()
         if self._begun is not None:
             return self._begun.connection.execute(statements)
-        connection, cursor = self._opened_with(statements)
+        opening = _BEGIN + (b"" if self._durable else _RELAXED) + _LOCK
+        connection, cursor = self._first(opening + b";" + statements)
         row = _first_rows(cursor).fetchone()
         assert row is not None
         self._begun = _Begun(connection, int(row["schema_version"]), float(row["now"]))
@@ -173,20 +186,25 @@ class PostgresTransaction:
         cursor.nextset()
         return cursor
 
-    def _opened_with(self, statements: bytes) -> tuple[Connection, psycopg.Cursor[DictRow]]:
+    def _first(
+        self, statement: bytes, parameters: dict[str, Value] | None = None
+    ) -> tuple[Connection, psycopg.Cursor[DictRow]]:
+        """Send the first statement of all; its connection and its cursor."""
         connection = self._connected()
         try:
-            return connection, self._first(connection, statements)
+            return connection, self._tried(connection, statement, parameters)
         except psycopg.OperationalError:
             if not connection.closed:
                 raise
         # Nothing of the transaction has happened yet: it may as well begin on another connection.
         connection = self._connected(anew=True)
-        return connection, self._first(connection, statements)
+        return connection, self._tried(connection, statement, parameters)
 
-    def _first(self, connection: Connection, statements: bytes) -> psycopg.Cursor[DictRow]:
+    def _tried(
+        self, connection: Connection, statement: bytes, parameters: dict[str, Value] | None
+    ) -> psycopg.Cursor[DictRow]:
         try:
-            return connection.execute(self._opening + b";" + statements)
+            return connection.execute(statement, parameters, prepare=parameters is not None)
         except psycopg.OperationalError:
             _roll_back(connection)
             raise

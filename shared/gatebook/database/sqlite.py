@@ -230,7 +230,8 @@ class _SqliteTransaction:
     def defer(self, sql: str, /, **parameters: Value) -> None:
         _run(self._connection, sql, parameters)
 
-    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
+    def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
+        del function
         parameters["now"] = self._now
         row = self.one(sql, **parameters)
         for statement in behind:

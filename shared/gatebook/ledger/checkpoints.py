@@ -10,7 +10,8 @@ MAX_STATE_BYTES = 256 * 1024
 KEPT = 3
 KEPT_EVERY = 100
 
-# One statement says whether the handle still drives the run, and saves: the ledger of a night is written often.
+# One statement says whether the handle still drives the run, and saves: the ledger of a night is written often. Both
+# statements are the function `save_checkpoint` on PostgreSQL.
 _SAVE = """
 INSERT INTO checkpoints (run_id, seq, step, state, created_at)
 SELECT run_id, :seq, steps, :state, :now FROM runs
@@ -53,6 +54,7 @@ class Checkpoints:
         saved = self._tx.conclude(
             _SAVE,
             _PRUNE,
+            function="save_checkpoint",
             run=run_id,
             epoch=int(epoch) if epoch.isdecimal() else -1,
             seq=seq,

@@ -65,19 +65,21 @@ def other_schema(present: int, *, known: int) -> ConfigurationError:
 
 
 def statements(script: str) -> list[str]:
-    """Split a script at lines that end in a semicolon outside a trigger's BEGIN ... END."""
+    """Split a script at lines that end in a semicolon outside a trigger's BEGIN ... END and a function's $$ ... $$."""
     result: list[str] = []
     lines: list[str] = []
-    inside = False
+    inside = quoted = False
     for line in script.splitlines():
         text = line.strip()
         if not text or text.startswith("--"):
             continue
         lines.append(line)
-        inside = (inside or text.upper() == "BEGIN") and text.upper() != "END;"
-        if text.endswith(";") and not inside:
+        quoted ^= text.count("$$") == 1
+        inside = not quoted and (inside or text.upper() == "BEGIN") and text.upper() != "END;"
+        if text.endswith(";") and not (inside or quoted):
             result.append("\n".join(lines))
             lines = []
+    assert not lines, f"a statement without an end: {lines[0]}"
     return result
 
 

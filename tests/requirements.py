@@ -64,10 +64,22 @@ PROMISES: dict[str, Promise] = {
             "servers/test_permission_prompt.py::test_a_tool_that_only_looks_like_ours_does_not_pass",
             "servers/test_permission_prompt.py::test_no_input_is_allowed_that_neither_a_person_nor_policy_allowed",
             "servers/test_permission_prompt.py::test_a_defect_is_a_denial_that_tells_nothing_of_it",
+            "servers/test_foreign_edits.py::test_a_yes_from_before_a_restored_copy_lets_nothing_pass_and_the_call_asks_again",
             "servers/test_claude_code_hook.py::test_what_is_no_input_of_the_hook_is_denied",
             "servers/test_claude_code_hook.py::test_no_body_is_allowed_that_neither_a_person_nor_policy_allowed",
             "servers/test_claude_code_hook.py::test_the_command_denies_what_it_cannot_judge",
             "servers/test_claude_code_hook.py::test_the_prompt_gives_the_same_answer_to_the_call_that_the_hook_let_through",
+        ),
+    ),
+    "foreign-edits": Promise(
+        "A person's change of a foreign call is judged again and approved by itself; the call is made with it, once.",
+        (
+            "servers/test_foreign_edits.py::test_the_original_call_is_made_once_with_what_a_person_wrote_and_others_approved",
+            "servers/test_foreign_edits.py::test_the_hook_tells_the_changed_input_and_the_prompt_agrees",
+            "servers/test_foreign_edits.py::test_who_edited_does_not_approve_where_four_eyes_are_wanted",
+            "servers/test_foreign_edits.py::test_policy_judges_what_a_person_wrote_when_it_is_written_and_when_it_is_used",
+            "servers/test_foreign_edits.py::test_a_change_that_is_not_allowed_leaves_the_request_as_it_was",
+            "servers/test_foreign_edits.py::test_a_replay_after_the_yes_is_over_or_with_another_input_lets_nothing_pass",
         ),
     ),
     "nothing-without-a-yes": Promise(

@@ -10,6 +10,7 @@ from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.effects import Effects
 from gatebook.errors import ForbiddenError, GatebookError
+from gatebook.foreign import ForeignCalls
 from gatebook.gate import Gate
 from gatebook.guard import Guard
 from gatebook.injection import Caller, Scope
@@ -127,7 +128,8 @@ async def edit(
     """Replace a pending request by one with a person's changes.
 
     What the person wrote is a new immutable draft of theirs, validated and judged again; nobody has voted on it yet.
-    The agent's repetition of the original call gets what becomes of the new request.
+    The agent's repetition of the original call gets what becomes of the new request. Of a call to a tool that is not
+    ours the fields of its input are changed; there is no draft of it.
 
     Args:
         guard: A guard whose catalogue has the tool.
@@ -153,7 +155,15 @@ async def edit(
     def decidable(tx: Transaction) -> Approval:
         return Approvals(tx).require_editable(approval_id, reviewer=reviewer, shown=shown, changes=changes)
 
+    def recorded(tx: Transaction) -> Approval:
+        request = decidable(tx)
+        Approvals(tx).record_edit(request, reviewer=reviewer, channel=channel, shown=shown)
+        return request
+
     request = await runtime.transact(decidable)
+    if request.kind == "foreign":
+        calls = ForeignCalls(runtime, guard, Caller(request.principal, request.run_id))
+        return await runtime.transact(lambda tx: calls.edit(tx, recorded(tx), changes, editor=reviewer.person))
     spec = guard.loaded(request.tool)
     caller = Caller(request.principal, request.run_id)
     edit = await spec.edited(
@@ -163,11 +173,7 @@ async def edit(
     # By itself: a hold is a request to a person and must last though the change is refused.
     await runtime.transact(lambda tx: gate.hold(tx, edit.facts), keep_on_refusal=True)
 
-    def replace(tx: Transaction) -> Approval:
-        Approvals(tx).record_edit(decidable(tx), reviewer=reviewer, channel=channel, shown=shown)
-        return gate.edit(tx, request, edit, editor=reviewer.person)
-
-    return await runtime.transact(replace)
+    return await runtime.transact(lambda tx: gate.edit(tx, recorded(tx), edit, editor=reviewer.person))
 
 
 def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:

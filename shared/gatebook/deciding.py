@@ -113,11 +113,32 @@ def decide_batch(
         ForbiddenError: If one of them has to be decided by itself, or they are not of one kind.
         NotFoundError, ConflictError: As `approve`, for any of them.
     """
-    requests = Approvals(tx).several(list(choices))
-    if not all(request.batchable for request in requests) or len({request.card for request in requests}) > 1:
-        raise ForbiddenError("these cannot be decided together.", next_step="Decide each of them by itself.")
+    _require_one_card(tx, choices)
     return [
         approve(tx, settings, approval_id, reviewer=reviewer, channel=channel, shown=shown)
+        for approval_id, shown in choices.items()
+    ]
+
+
+def deny_batch(
+    tx: Transaction, choices: Mapping[str, str], *, reviewer: Reviewer, channel: str, reason: str
+) -> list[Approval]:
+    """Record a person's no to several requests of one card in one act: to all of them, or none.
+
+    Args:
+        tx: A transaction; it must be left to roll back when this raises.
+        choices: The requests, each with the fingerprint that the person was shown for it.
+        reviewer: Who decides.
+        channel: Where, for the record.
+        reason: What the agent will read of each.
+
+    Raises:
+        ForbiddenError: If one of them has to be decided by itself, or they are not of one kind.
+        NotFoundError, ConflictError: As `deny`, for any of them.
+    """
+    _require_one_card(tx, choices)
+    return [
+        deny(tx, approval_id, reviewer=reviewer, channel=channel, shown=shown, reason=reason)
         for approval_id, shown in choices.items()
     ]
 
@@ -209,6 +230,12 @@ def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: b
 def limit_changes(request: Approval) -> LimitChanges:
     """Return what a request of kind `limit` is about: each limit as it was and as it is to become."""
     return _CHANGES.validate_python(request.content)
+
+
+def _require_one_card(tx: Transaction, choices: Mapping[str, str]) -> None:
+    requests = Approvals(tx).several(list(choices))
+    if not all(request.batchable for request in requests) or len({request.card for request in requests}) > 1:
+        raise ForbiddenError("these cannot be decided together.", next_step="Decide each of them by itself.")
 
 
 def _raised(tx: Transaction, settings: Settings, request: Approval) -> Approval:

@@ -20,6 +20,7 @@ SENTENCES: dict[str, str] = {
     "denied": "Denied. The reason reaches the agent, and exactly this content stays denied.",
     "kept": "It stays held. The agent leaves it alone.",
     "edited": "This is the new request with your text. Nobody has approved it yet.",
+    "denied-together": "Denied together. The reason reaches the agent, and exactly these contents stay denied.",
     "batch": "Approved together. They are being done now.",
     "settled": "Settled.",
     "paused": "Paused. Nothing is written or sent until somebody resumes.",

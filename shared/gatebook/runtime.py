@@ -12,6 +12,7 @@ from gatebook.approvals.policy import Policy
 from gatebook.approvals.rulebook import Rulebook
 from gatebook.approvals.signing import AuditKey
 from gatebook.clock import Clock, SystemClock
+from gatebook.database.changes import Changes
 from gatebook.database.port import Database, Transaction
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.database.thread import DatabaseThread
@@ -48,6 +49,7 @@ class Runtime:
         self.terms = SensitiveTerms(self.settings.sensitive_terms)
         self._rulebook = Rulebook(self.settings.policy_file or self.settings.home / "policy.toml")
         self.vault = Vault(self.settings.record_key_file or self.settings.home / "recordings.key")
+        self.changes = Changes(self.database)
         self.audit_key = AuditKey(self.settings.home / "audit.key")
 
     async def transact(

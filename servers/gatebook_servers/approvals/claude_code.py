@@ -7,24 +7,19 @@ go ahead unless the hook is configured to block.
 import logging
 from typing import Literal
 
-import anyio
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.errors import ApprovalRequiredError, GatebookError, InvalidArgumentsError
 from gatebook.foreign import ForeignCall, ForeignCalls, ToolInput, ToolName, ToolUseId, undecided
 from gatebook.injection import Broker, Caller, Progress
 from gatebook.intents import Value
 from gatebook.runtime import Runtime
+from gatebook_servers.approvals.waiting import decided
 
 logger = logging.getLogger(__name__)
 LONGEST_PROMPT_S = 260
 """Seconds the prompt may take: the longest wait that the settings allow, and what the rest needs."""
-POLL_S = 0.08
-"""How often a decision is looked for, which another process makes."""
-PROGRESS_S = 1.0
-"""How often the client is told that the wait goes on."""
 
 
 class PromptAnswer(Value):
@@ -80,7 +75,14 @@ async def permission_prompt(
     except ApprovalRequiredError as pending:
         if not runtime.settings.claude_prompt_wait_s:
             raise
-        request = await _decided(runtime, str(pending.details["approval_id"]), progress)
+        approval_id = str(pending.details["approval_id"])
+        [request] = await decided(
+            runtime,
+            lambda tx: [Approvals(tx).at_last(Approvals(tx).get(approval_id))],
+            wait_for="all",
+            timeout_s=runtime.settings.claude_prompt_wait_s,
+            progress=progress,
+        )
         if request.state not in ("approved", "denied"):
             raise undecided(request) from None
         passed = await calls.require(call, counted=True)
@@ -122,18 +124,3 @@ async def pre_tool_use(runtime: Runtime, broker: Broker, *, body: bytes, princip
 def _updated(call: ForeignCall, passed: ToolInput) -> ToolInput | None:
     """Return the input with which the client has to make a call, where it is not the call's own."""
     return None if passed == call.tool_input else passed
-
-
-async def _decided(runtime: Runtime, approval_id: str, progress: Progress) -> Approval:
-    """Wait for a decision as long as the settings say; the request as it is then."""
-    longest = runtime.settings.claude_prompt_wait_s
-    started = told = anyio.current_time()
-    while True:
-        request = await runtime.transact(lambda tx: Approvals(tx).at_last(Approvals(tx).get(approval_id)))
-        now = anyio.current_time()
-        if request.state != "pending" or now - started >= longest:
-            return request
-        if now >= told:
-            told = now + PROGRESS_S
-            await progress(now - started, longest, "a person is asked")
-        await anyio.sleep(POLL_S)

@@ -1,9 +1,8 @@
 """Approvals: ask for a person's yes, wait for it, withdraw it. Nothing here decides."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
-import anyio
 from pydantic import AwareDatetime, Field, JsonValue
 
 from gatebook.approvals.models import Approval, ApprovalState
@@ -15,6 +14,7 @@ from gatebook.runtime import Runtime
 from gatebook.toolset import Toolset
 from gatebook_servers.approvals.claude_code import LONGEST_PROMPT_S, permission_prompt, refused
 from gatebook_servers.approvals.models import ApprovalPage, ApprovalView, Waited, view
+from gatebook_servers.approvals.waiting import decided
 
 tools = Toolset(
     "approvals",
@@ -24,10 +24,6 @@ tools = Toolset(
 )
 
 LONGEST_WAIT_S = 50
-POLL_S = 0.08
-"""How often a decision is looked for, which another process makes."""
-PROGRESS_S = 1.0
-"""How often the client is told that the wait goes on."""
 PAGE = 50
 
 ApprovalId = Annotated[str, Field(description="An approval_id.", min_length=1, max_length=40)]
@@ -55,24 +51,18 @@ async def wait_for_approvals(
     timeout_s: Annotated[int, Field(description="Seconds to wait.", ge=0, le=LONGEST_WAIT_S)] = LONGEST_WAIT_S,
 ) -> Waited:
     """Wait until people decided. A timeout is no answer: call again, or go on and leave it to them."""
-    started = told = anyio.current_time()
-    while True:
-        found = await _own(runtime, caller, approval_ids)
-        pending = sum(request.state == "pending" for request in found)
-        decided = pending == 0 if wait_for == "all" else pending < len(found)
-        now = anyio.current_time()
-        if decided or now - started >= timeout_s:
-            return Waited(approvals=[view(request) for request in found], pending=pending)
-        if now >= told:
-            told = now + PROGRESS_S
-            await progress(now - started, timeout_s, f"{pending} pending")
-        await anyio.sleep(POLL_S)
+    found = await decided(
+        runtime, _reading(caller, approval_ids), wait_for=wait_for, timeout_s=timeout_s, progress=progress
+    )
+    return Waited(
+        approvals=[view(request) for request in found], pending=sum(request.state == "pending" for request in found)
+    )
 
 
 @tools.reads
 async def get_approval(runtime: Runtime, caller: Caller, approval_id: ApprovalId) -> ApprovalView:
     """Read one of your requests: its state and, when denied, the reason."""
-    [request] = await _own(runtime, caller, [approval_id])
+    [request] = await runtime.transact(_reading(caller, [approval_id]))
     return view(request)
 
 
@@ -125,13 +115,13 @@ async def cancel_approval(
 tools.answers_client(refusing=refused, longest_s=LONGEST_PROMPT_S)(permission_prompt)
 
 
-async def _own(runtime: Runtime, caller: Caller, approval_ids: Sequence[str]) -> list[Approval]:
-    """Return the caller's requests with these ids; of one that a person changed, what it became."""
+def _reading(caller: Caller, approval_ids: Sequence[str]) -> Callable[[Transaction], list[Approval]]:
+    """Return what reads the caller's requests with these ids; of one that a person changed, what it became."""
 
     def read(tx: Transaction) -> list[Approval]:
-        return [Approvals(tx).at_last(request) for request in Approvals(tx).several(approval_ids)]
+        found = [Approvals(tx).at_last(request) for request in Approvals(tx).several(approval_ids)]
+        if any(request.principal != caller.principal for request in found):
+            raise ForbiddenError("the request is another principal's.", next_step="Call list_approvals for your own.")
+        return found
 
-    found = await runtime.transact(read)
-    if any(request.principal != caller.principal for request in found):
-        raise ForbiddenError("the request is another principal's.", next_step="Call list_approvals for your own.")
-    return found
+    return read

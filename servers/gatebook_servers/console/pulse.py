@@ -15,7 +15,9 @@ from gatebook.switches import PAUSE, Switches
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-"""How often the database is looked at while a page is open, seconds."""
+"""How often the database is looked at while a page is open and nothing is noticed, seconds."""
+SHORTEST_S = 0.1
+"""Shortest time between two looks, however much changes."""
 
 
 class Beat(Value):
@@ -59,15 +61,15 @@ class Pulse:
         self._beat = Beat()
         self._changed = anyio.Event()
         self._listeners = 0
+        self._listened = anyio.Event()
         self.over = False
 
     async def run(self, ended: anyio.Event) -> None:
         """Look until `ended` is set, then let every listener go."""
-        while not ended.is_set():
-            if self._listeners:
-                await self._look()
-            with anyio.move_on_after(LOOK_S):
-                await ended.wait()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._keep_looking)
+            await ended.wait()
+            group.cancel_scope.cancel()
         self.over = True
         self._wake()
 
@@ -75,10 +77,13 @@ class Pulse:
     def listening(self) -> Generator[None]:
         """Have the database looked at during the block."""
         self._listeners += 1
+        self._listened.set()
         try:
             yield
         finally:
             self._listeners -= 1
+            if not self._listeners:
+                self._listened = anyio.Event()
 
     async def after(self, mark: str, *, within_s: float) -> Beat:
         """Return what waits as soon as it is something else than `mark`, or when the time is over."""
@@ -86,6 +91,17 @@ class Pulse:
             while self._beat.mark in ("", mark) and not self.over:
                 await self._changed.wait()
         return self._beat
+
+    async def _keep_looking(self) -> None:
+        changes = self._runtime.changes
+        while True:
+            await self._listened.wait()
+            async with changes.followed():
+                while self._listeners:
+                    mark = changes.mark
+                    await self._look()
+                    await anyio.sleep(SHORTEST_S)
+                    await changes.after(mark, within_s=LOOK_S)
 
     async def _look(self) -> None:
         tenant = self._runtime.settings.tenant

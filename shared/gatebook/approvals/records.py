@@ -52,6 +52,17 @@ class Records:
             raise NotFoundError("no approval has this id.", next_step="Call list_approvals for valid ids.")
         return [by_id[approval_id] for approval_id in approval_ids]
 
+    def all_pending(self, approval_ids: Sequence[str]) -> bool:
+        """Whether all these requests still wait for a decision. The clocks are not applied: nothing is written."""
+        ids = {f"id_{number}": approval_id for number, approval_id in enumerate(approval_ids)}
+        row = self._tx.one(
+            f"""SELECT COUNT(*) AS n FROM approvals WHERE approval_id IN ({", ".join(f":{name}" for name in ids)})
+                AND state = 'pending' AND decide_by > :now""",  # noqa: S608 - names of parameters
+            now=self._tx.now,
+            **ids,
+        )
+        return row is not None and row["n"] == len(ids)
+
     def of_fingerprint(self, *, tenant: str, fingerprint: str) -> Approval | None:
         """Return the open request with this fingerprint, of which there is at most one, or else the newest."""
         self.apply_clocks()

@@ -69,6 +69,18 @@ class Transaction(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Notices that something about requests or decisions may have changed, whoever changed it."""
+
+    async def changed(self) -> None:
+        """Return once something may have changed since this was opened, or since the last return."""
+        ...
+
+    async def close(self) -> None:
+        """End it."""
+        ...
+
+
 class Database(Protocol):
     """The one database, migrated before its first transaction begins."""
 
@@ -118,6 +130,10 @@ class Database(Protocol):
         Raises:
             GatebookError: As `transaction`.
         """
+        ...
+
+    async def watch(self) -> Watch:
+        """Begin to watch, without taking part in anything; a database that cannot be watched never tells."""
         ...
 
     def back_up(self, file: Path) -> None:

@@ -19,8 +19,9 @@ from pydantic import SecretStr
 
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.migrations import LOCK_TABLE, newest, upgrade
-from gatebook.database.port import Transaction
+from gatebook.database.port import Transaction, Watch
 from gatebook.database.postgres_transaction import DIALECT, Connection, Only, PostgresTransaction, ended, translated
+from gatebook.database.postgres_watch import PostgresWatch
 from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError, TooLargeError
 
 OLDEST = 15
@@ -92,6 +93,9 @@ class PostgresDatabase:
 
     def back_up(self, file: Path) -> None:
         raise ConfigurationError("PostgreSQL has a tool of its own for that.", next_step=f"pg_dump -Fc -f {file.name}")
+
+    async def watch(self) -> Watch:
+        return await PostgresWatch.opened(self._address.get_secret_value())
 
     def close(self) -> None:
         with self._lock:

@@ -17,7 +17,8 @@ import apsw
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.filesystem import kind_of, risk_of
 from gatebook.database.migrations import LOCK_TABLE, newest, other_schema, upgrade
-from gatebook.database.port import Row, Transaction, Value, require_storable
+from gatebook.database.port import Row, Transaction, Value, Watch, require_storable
+from gatebook.database.sqlite_watch import SqliteWatch
 from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError
 
 BUSY_MS = 10_000
@@ -77,6 +78,10 @@ class SqliteDatabase:
             _run(self._connection, "VACUUM INTO :file", {"file": str(file)})
         with file.open("rb+") as copy:
             os.fsync(copy.fileno())
+
+    async def watch(self) -> Watch:
+        with _translated():
+            return SqliteWatch(self._path)
 
     def close(self) -> None:
         with self._lock:

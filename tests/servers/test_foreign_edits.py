@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+import anyio
 import pytest
 from pydantic import JsonValue
 
@@ -23,7 +24,7 @@ from gatebook.runtime import Runtime
 from gatebook.switches import RESTORED, Switches
 from gatebook_servers.approvals.claude_code import pre_tool_use
 from gatebook_servers.catalogue import catalogue
-from suite import ADA, Json, Suite, text_of
+from suite import ADA, Json, Suite, text_of, under_way
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 ISSUE: Json = {"title": "Broken", "body": "It is broken.", "labels": ["bug"], "size": 1.5}
@@ -104,6 +105,26 @@ async def test_the_original_call_is_made_once_with_what_a_person_wrote_and_other
     assert await answer(suite, use="toolu_3") == DENY
     assert await answer(suite, THEIRS, use="toolu_3") == DENY
     assert await answer(suite, use="toolu_2") == CHANGED, "whatever was asked since then"
+
+
+async def test_a_prompt_that_waits_goes_on_waiting_for_what_a_person_made_of_it(suite: Suite) -> None:
+    asking = anyio.Event()
+
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total, message
+        asking.set()
+
+    async def ask() -> Json:
+        async with suite.agent("approvals", runtime=suite.another_process(claude_prompt_wait_s=60)) as agent:
+            arguments: Json = {"tool_name": TOOL, "input": ISSUE, "tool_use_id": "toolu_1"}
+            result = await agent.client.call_tool("permission_prompt", arguments, progress_callback=told)
+            return cast("Json", json.loads(text_of(result)))
+
+    with anyio.fail_after(20):
+        async with under_way(ask) as answered:
+            await asking.wait()
+            suite.approve((await change(suite)).approval_id)
+    assert answered == [CHANGED]
 
 
 async def test_the_hook_tells_the_changed_input_and_the_prompt_agrees(suite: Suite) -> None:

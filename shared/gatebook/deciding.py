@@ -10,6 +10,7 @@ from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.effects import Effects
 from gatebook.errors import ForbiddenError, GatebookError
+from gatebook.foreign import ForeignCalls
 from gatebook.gate import Gate
 from gatebook.guard import Guard
 from gatebook.injection import Caller, Scope
@@ -112,11 +113,32 @@ def decide_batch(
         ForbiddenError: If one of them has to be decided by itself, or they are not of one kind.
         NotFoundError, ConflictError: As `approve`, for any of them.
     """
-    requests = Approvals(tx).several(list(choices))
-    if not all(request.batchable for request in requests) or len({request.card for request in requests}) > 1:
-        raise ForbiddenError("these cannot be decided together.", next_step="Decide each of them by itself.")
+    _require_one_card(tx, choices)
     return [
         approve(tx, settings, approval_id, reviewer=reviewer, channel=channel, shown=shown)
+        for approval_id, shown in choices.items()
+    ]
+
+
+def deny_batch(
+    tx: Transaction, choices: Mapping[str, str], *, reviewer: Reviewer, channel: str, reason: str
+) -> list[Approval]:
+    """Record a person's no to several requests of one card in one act: to all of them, or none.
+
+    Args:
+        tx: A transaction; it must be left to roll back when this raises.
+        choices: The requests, each with the fingerprint that the person was shown for it.
+        reviewer: Who decides.
+        channel: Where, for the record.
+        reason: What the agent will read of each.
+
+    Raises:
+        ForbiddenError: If one of them has to be decided by itself, or they are not of one kind.
+        NotFoundError, ConflictError: As `deny`, for any of them.
+    """
+    _require_one_card(tx, choices)
+    return [
+        deny(tx, approval_id, reviewer=reviewer, channel=channel, shown=shown, reason=reason)
         for approval_id, shown in choices.items()
     ]
 
@@ -127,7 +149,8 @@ async def edit(
     """Replace a pending request by one with a person's changes.
 
     What the person wrote is a new immutable draft of theirs, validated and judged again; nobody has voted on it yet.
-    The agent's repetition of the original call gets what becomes of the new request.
+    The agent's repetition of the original call gets what becomes of the new request. Of a call to a tool that is not
+    ours the fields of its input are changed; there is no draft of it.
 
     Args:
         guard: A guard whose catalogue has the tool.
@@ -153,7 +176,15 @@ async def edit(
     def decidable(tx: Transaction) -> Approval:
         return Approvals(tx).require_editable(approval_id, reviewer=reviewer, shown=shown, changes=changes)
 
+    def recorded(tx: Transaction) -> Approval:
+        request = decidable(tx)
+        Approvals(tx).record_edit(request, reviewer=reviewer, channel=channel, shown=shown)
+        return request
+
     request = await runtime.transact(decidable)
+    if request.kind == "foreign":
+        calls = ForeignCalls(runtime, guard, Caller(request.principal, request.run_id))
+        return await runtime.transact(lambda tx: calls.edit(tx, recorded(tx), changes, editor=reviewer.person))
     spec = guard.loaded(request.tool)
     caller = Caller(request.principal, request.run_id)
     edit = await spec.edited(
@@ -163,11 +194,7 @@ async def edit(
     # By itself: a hold is a request to a person and must last though the change is refused.
     await runtime.transact(lambda tx: gate.hold(tx, edit.facts), keep_on_refusal=True)
 
-    def replace(tx: Transaction) -> Approval:
-        Approvals(tx).record_edit(decidable(tx), reviewer=reviewer, channel=channel, shown=shown)
-        return gate.edit(tx, request, edit, editor=reviewer.person)
-
-    return await runtime.transact(replace)
+    return await runtime.transact(lambda tx: gate.edit(tx, recorded(tx), edit, editor=reviewer.person))
 
 
 def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:
@@ -203,6 +230,12 @@ def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: b
 def limit_changes(request: Approval) -> LimitChanges:
     """Return what a request of kind `limit` is about: each limit as it was and as it is to become."""
     return _CHANGES.validate_python(request.content)
+
+
+def _require_one_card(tx: Transaction, choices: Mapping[str, str]) -> None:
+    requests = Approvals(tx).several(list(choices))
+    if not all(request.batchable for request in requests) or len({request.card for request in requests}) > 1:
+        raise ForbiddenError("these cannot be decided together.", next_step="Decide each of them by itself.")
 
 
 def _raised(tx: Transaction, settings: Settings, request: Approval) -> Approval:

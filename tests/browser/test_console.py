@@ -170,12 +170,38 @@ async def test_a_batch_sends_what_is_ticked_and_leaves_the_rest(console: Running
         await seen.sign_in()
         await seen.page.click("text=Review together")
         await expect(seen.page.locator(".line")).to_have_count(3)
-        await seen.page.get_by_label("Approve local:AB-2").uncheck()
-        await seen.page.click("text=Approve what is ticked")
+        await seen.page.get_by_label("Choose local:AB-2").uncheck()
+        await seen.page.click("text=Approve the ticked ones")
         await expect(seen.page.locator(".banner.done")).to_contain_text("Approved together.")
         await until_sent(console, "AB-1", "AB-3")
     assert [request.target for request in console.suite.requests()] == ["local:AB-2"]
     assert sent(console, "AB-2") == []
+
+
+@pytest.mark.parametrize("script", [True, False])
+async def test_a_batch_is_denied_with_one_reason_and_leaves_the_rest(console: RunningConsole, *, script: bool) -> None:
+    console.add("ada", "admin")
+    for number in (1, 2, 3):
+        await asked(console, f"AB-{number}", f"Answer {number}.")
+    async with visit(console, script=script) as seen:
+        await seen.sign_in()
+        page = seen.page
+        await page.click("text=Review together")
+        await page.get_by_label("Choose local:AB-2").uncheck()
+        await page.click("text=Deny the ticked ones")
+        await expect(page.locator(".line")).to_have_count(3)  # not without a reason
+        await page.fill("textarea[name=reason]", "too curt")
+        if script:
+            await page.keyboard.press("Control+Enter")
+        else:
+            await page.click("text=Deny the ticked ones")
+        await expect(page.locator(".banner.done")).to_contain_text("Denied together.")
+    decided = {request.target: (request.state, request.state_reason) for request in console.suite.requests("all")}
+    assert decided == {
+        "local:AB-1": ("denied", "too curt"),
+        "local:AB-2": ("pending", ""),
+        "local:AB-3": ("denied", "too curt"),
+    }
 
 
 async def test_hostile_text_is_shown_as_it_is_and_does_nothing(console: RunningConsole) -> None:

@@ -28,6 +28,7 @@ OBJECTS: TypeAdapter[list[dict[str, JsonValue]]] = TypeAdapter(list[dict[str, Js
 PROMPT = "--permission-prompt-tool=mcp__approvals__permission_prompt"
 TOUCH = Call("Bash", {"command": "touch ran", "description": "Make a file"})
 COUNTED = Call("mcp__probe__send_reply", {"ref": "local:AB-1"})
+EDITED = "local:AB-2"
 DONE = Say("Done.")
 
 
@@ -47,8 +48,13 @@ class Desk:
     @property
     def count(self) -> int:
         """How often the probe was called."""
+        return len(self.calls)
+
+    @property
+    def calls(self) -> list[str]:
+        """With what the probe was called."""
         log = self.home.parent / "calls"
-        return len(log.read_text(encoding="utf-8").splitlines()) if log.exists() else 0
+        return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
     def asking(self, kind: str, *, transport: str = "stdio", **changed: JsonValue) -> Path:
         """The settings that `gatebook config` prints, in a file."""
@@ -98,6 +104,16 @@ class Desk:
         [request] = self.pending()
         fingerprint = str(request["fingerprint"])[:6]
         gatebook(self.home, "approvals", "approve", str(request["approval_id"]), "--fingerprint", fingerprint)
+
+    def edit(self, name: str, text: str) -> None:
+        [request] = self.pending()
+        file = self.home.parent / "text"
+        file.write_text(text, encoding="utf-8")
+        gatebook(self.home, "approvals", "edit", str(request["approval_id"]), "--field", name, "--file", str(file))
+
+    def edit_and_approve(self) -> None:
+        self.edit("ref", EDITED)
+        self.approve()
 
     def deny(self, reason: str) -> None:
         [request] = self.pending()
@@ -182,6 +198,42 @@ def test_a_call_blocks_until_a_person_says_no_and_the_model_reads_why(desk: Desk
         _, api = desk.work([TOUCH, DONE], PROMPT, f"--settings={desk.asking('wait')}")
     assert not desk.ran
     assert "not today" in refusals(api)[0]
+
+
+@pytest.fixture
+def editable(desk: Desk) -> Desk:
+    """A policy by which a person may change what the probe is called with."""
+    desk.home.mkdir()
+    rule = '[[rule]]\nid = "probe"\ntools = ["foreign.mcp__probe__*"]\nthen = { outcome = "review", edit = ["ref"] }\n'
+    (desk.home / "policy.toml").write_text(f"version = 1\n{rule}", encoding="utf-8")
+    return desk
+
+
+def test_a_call_blocks_until_a_person_changed_it_and_runs_with_what_they_wrote(editable: Desk) -> None:
+    with a_person(editable, "edit_and_approve"):
+        editable.work([COUNTED, DONE], PROMPT, f"--settings={editable.asking('wait')}")
+    assert editable.calls == [EDITED]
+
+
+def test_a_call_that_was_changed_meanwhile_runs_once_with_what_a_person_wrote(editable: Desk) -> None:
+    editable.settings["GATEBOOK_CLAUDE_PROMPT_WAIT_S"] = "0"
+    settings = f"--settings={editable.asking('wait')}"
+    editable.work([COUNTED, DONE], PROMPT, settings)
+    editable.edit_and_approve()
+    editable.work([COUNTED, COUNTED, DONE], PROMPT, settings)
+    assert editable.calls == [EDITED]
+    assert [request["content"] for request in editable.pending()] == [{"input": {"ref": "local:AB-1"}}]
+
+
+def test_a_deferred_call_runs_with_what_a_person_wrote_when_it_is_resumed(editable: Desk) -> None:
+    editable.settings["GATEBOOK_CLAUDE_PROMPT_WAIT_S"] = "0"
+    flags = (PROMPT, f"--settings={editable.asking('defer')}")
+    report, _ = editable.work([COUNTED, DONE], *flags)
+    assert report.outcome.stop_reason == "tool_deferred"
+    editable.edit_and_approve()
+    resume = f"--resume={report.outcome.session_id}"
+    ended, _ = editable.work([COUNTED, DONE], *flags, resume, prompt="")
+    assert (ended.outcome.result, editable.calls) == ("Done.", [EDITED])
 
 
 def test_an_allow_rule_does_not_get_past_the_prompt(hasty: Desk) -> None:

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pydantic import JsonValue
 
 from gatebook.approvals.models import Reviewer
+from gatebook.foreign import MOST_PENDING
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
-from gatebook_servers.approvals.foreign import MOST_PENDING
 from suite import REPLY, Agent, Json, Suite, text_of, ticket, under_way
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ import pytest
 from fakes.troubled_desk import Trouble, TroubledDesk
 from gatebook.approvals.models import Approval, Decision, Reviewer
 from gatebook.approvals.requests import Approvals
-from gatebook.deciding import decide_batch, edit, settle
+from gatebook.deciding import decide_batch, deny_batch, edit, settle
 from gatebook.effects import EffectRow, Effects
 from gatebook.errors import (
     ConflictError,
@@ -265,7 +265,25 @@ async def test_what_is_critical_or_was_set_apart_is_decided_by_itself(suite: Sui
         assert Approvals(tx).batches(tenant="default") == []
     with pytest.raises(ForbiddenError), suite.runtime.database.transaction() as tx:
         decide_batch(tx, suite.runtime.settings, lines, reviewer=ADA, channel="test")
+    with pytest.raises(ForbiddenError), suite.runtime.database.transaction() as tx:
+        deny_batch(tx, lines, reviewer=ADA, channel="test", reason="not like this")
     assert len(suite.requests()) == 2
+
+
+async def test_a_card_is_denied_in_one_act_with_a_fingerprint_for_each_line(suite: Suite) -> None:
+    async with suite.agent("tickets") as agent:
+        calls, asked = zip(*[await ask(suite, agent, f"AB-{number}") for number in (1, 2, 3)], strict=True)
+        lines = {one.approval_id: one.shown for one in asked[:2]}
+        wrong = {**lines, asked[1].approval_id: asked[0].shown}
+        with pytest.raises(ConflictError), suite.runtime.database.transaction() as tx:
+            deny_batch(tx, wrong, reviewer=ADA, channel="test", reason="too curt")
+        assert len(suite.requests()) == 3
+        with suite.runtime.database.transaction() as tx:
+            deny_batch(tx, lines, reviewer=ADA, channel="test", reason="too curt")
+        assert [one.approval_id for one in suite.requests()] == [asked[2].approval_id]
+        for call in calls[:2]:
+            refused = await agent.call("send_reply", call)
+            assert (refused.code, refused.error["reason"]) == ("approval_denied", "too curt")
 
 
 @pytest.mark.parametrize("limit", ["max_pending_per_principal", "max_pending_per_tool"])

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from gatebook.approvals.requests import Approvals
 from gatebook.errors import ApprovalRequiredError, GatebookError, InvalidArgumentsError
+from gatebook.foreign import ForeignCall, ForeignCalls, ToolInput, ToolName, ToolUseId, undecided
 from gatebook.injection import Broker, Caller, Progress
 from gatebook.intents import Value
 from gatebook.runtime import Runtime
-from gatebook_servers.approvals.foreign import ForeignCall, ForeignCalls, ToolInput, ToolName, ToolUseId, undecided
 from gatebook_servers.approvals.waiting import decided
 
 logger = logging.getLogger(__name__)
@@ -23,9 +23,12 @@ LONGEST_PROMPT_S = 260
 
 
 class PromptAnswer(Value):
-    """What a permission prompt answers; a message stands beside a denial only."""
+    """What a permission prompt answers: beside a denial a message, beside a yes the input that a person changed."""
 
     behavior: Literal["allow", "deny"]
+    updated_input: ToolInput | None = Field(
+        default=None, serialization_alias="updatedInput", exclude_if=lambda value: value is None
+    )
     message: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -35,6 +38,9 @@ class HookDecision(Value):
     hook_event_name: Literal["PreToolUse"] = Field(default="PreToolUse", serialization_alias="hookEventName")
     decision: Literal["allow", "deny", "defer"] = Field(serialization_alias="permissionDecision")
     reason: str = Field(default="", serialization_alias="permissionDecisionReason")
+    updated_input: ToolInput | None = Field(
+        default=None, serialization_alias="updatedInput", exclude_if=lambda value: value is None
+    )
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the object that Claude Code reads."""
@@ -65,22 +71,22 @@ async def permission_prompt(
     call = ForeignCall(tool_name=tool_name, tool_input=input, tool_use_id=tool_use_id)
     calls = ForeignCalls(runtime, broker, caller)
     try:
-        await calls.require(call, counted=True)
+        passed = await calls.require(call, counted=True)
     except ApprovalRequiredError as pending:
         if not runtime.settings.claude_prompt_wait_s:
             raise
         approval_id = str(pending.details["approval_id"])
         [request] = await decided(
             runtime,
-            lambda tx: [Approvals(tx).get(approval_id)],
+            lambda tx: [Approvals(tx).at_last(Approvals(tx).get(approval_id))],
             wait_for="all",
             timeout_s=runtime.settings.claude_prompt_wait_s,
             progress=progress,
         )
         if request.state not in ("approved", "denied"):
             raise undecided(request) from None
-        await calls.require(call, counted=True)
-    return PromptAnswer(behavior="allow")
+        passed = await calls.require(call, counted=True)
+    return PromptAnswer(behavior="allow", updated_input=_updated(call, passed))
 
 
 def refused(error: GatebookError) -> PromptAnswer:
@@ -100,7 +106,7 @@ async def pre_tool_use(runtime: Runtime, broker: Broker, *, body: bytes, princip
     try:
         asked = HookInput.model_validate_json(body)
         call = ForeignCall(tool_name=asked.tool_name, tool_input=asked.tool_input, tool_use_id=asked.tool_use_id)
-        await ForeignCalls(runtime, broker, Caller(principal)).require(call, counted=False)
+        passed = await ForeignCalls(runtime, broker, Caller(principal)).require(call, counted=False)
     except ValidationError:
         misfit = InvalidArgumentsError("this is no input of a PreToolUse hook.", next_step="Do without this tool.")
         return HookDecision(decision="deny", reason=misfit.as_text())
@@ -112,4 +118,9 @@ async def pre_tool_use(runtime: Runtime, broker: Broker, *, body: bytes, princip
         # The outermost handler of a hook: a defect must not let the call go ahead.
         logger.exception("a hook failed")
         return HookDecision(decision="deny", reason="internal: the hook failed in an unexpected way.")
-    return HookDecision(decision="allow")
+    return HookDecision(decision="allow", updated_input=_updated(call, passed))
+
+
+def _updated(call: ForeignCall, passed: ToolInput) -> ToolInput | None:
+    """Return the input with which the client has to make a call, where it is not the call's own."""
+    return None if passed == call.tool_input else passed

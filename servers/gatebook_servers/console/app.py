@@ -98,6 +98,7 @@ def _decisions() -> list[BaseRoute]:
         "/requests/{approval_id}/settle": requests.settle_request,
         "/requests/{approval_id}/edit": editing.edit_request,
         "/batch/{approval_id}": batches.approve_batch,
+        "/batch/{approval_id}/deny": batches.deny_batch_lines,
     }
     switches: dict[str, Handler] = {"/pause": operating.pause, "/resume": operating.resume}
     return [

@@ -1,7 +1,7 @@
 """The records of the approval broker."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, Field, JsonValue
 
@@ -86,6 +86,11 @@ class Approval(Value):
     edited_by: str
     edited_from: str
     facts: Annotated[Briefing, BeforeValidator(_decoded)]
+
+    @property
+    def fields(self) -> dict[str, JsonValue]:
+        """What a yes is to, by name; of a foreign call, the fields of its input."""
+        return cast("dict[str, JsonValue]", self.content["input"]) if self.kind == "foreign" else self.content
 
     @property
     def batchable(self) -> bool:

@@ -9,7 +9,7 @@ from gatebook.errors import ApprovalDeniedError, NotFoundError
 from gatebook.intents import Value as Record
 
 _COLUMNS = ", ".join(Approval.model_fields)
-FREE_REASONS = ("superseded", "conflict", "edited", "tool_changed", "policy_changed")
+FREE_REASONS = ("superseded", "conflict", "edited", "tool_changed", "policy_changed", "restored")
 """Why a machine closed a request; the same content may then be asked for again."""
 _MOST_IN_BATCHES = 1_000
 EXPIRED = "nobody decided in time"
@@ -200,6 +200,17 @@ class Records:
             key=effect_key,
         )
         return self.at_last(_latest(found)) if found else None
+
+    def edits_of(self, *, tenant: str, fingerprint: str) -> list[Approval]:
+        """Return what people's changes of requests with this fingerprint led to at last."""
+        edited = self._select(
+            "tenant = :tenant AND fingerprint = :fingerprint AND state = 'cancelled' AND state_reason = 'edited'",
+            tenant=tenant,
+            fingerprint=fingerprint,
+        )
+        if edited:
+            self.apply_clocks()
+        return [self.at_last(request) for request in edited]
 
     def at_last(self, request: Approval) -> Approval:
         """Return what a person's changes made of a request; the request itself where nobody changed it."""

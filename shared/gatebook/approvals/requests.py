@@ -188,7 +188,7 @@ class Approvals(Records):
             InvalidArgumentsError: If nothing changes.
         """
         request = self._decidable(approval_id, reviewer, shown)
-        if all(request.content.get(name) == text for name, text in changes.items()):
+        if all(request.fields.get(name) == text for name, text in changes.items()):
             raise InvalidArgumentsError("nothing would change.", next_step="Approve the request as it is.")
         if not changes.keys() <= set(request.editable):
             named = f"only {' and '.join(request.editable)}" if request.editable else "nothing"

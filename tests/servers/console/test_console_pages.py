@@ -1,5 +1,8 @@
 """What the console shows, and what a person can do there without a script."""
 
+import json
+
+import httpx
 import pytest
 
 from consoles import RunningConsole, forms_of
@@ -9,7 +12,7 @@ from gatebook.effects import Effects
 from gatebook.intents import Intent
 from gatebook_servers.commands.data import seed_templates
 from gatebook_servers.memory.store import Notes
-from suite import Json, ticket
+from suite import Json, text_of, ticket
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +110,37 @@ async def test_an_edit_that_does_not_fit_is_told_and_keeps_what_was_typed(consol
     assert [one.approval_id for one in console.suite.requests()] == [request.approval_id]
 
 
+FOREIGN = """
+version = 1
+[[rule]]
+id = "releases"
+tools = ["foreign.Bash"]
+then = { outcome = "review", edit = ["command", "description"] }
+"""
+
+
+async def test_a_foreign_call_is_shown_field_by_field_edited_and_approved(console: RunningConsole) -> None:
+    suite = console.suite
+    suite.home.joinpath("policy.toml").write_text(FOREIGN, encoding="utf-8")
+    given: Json = {"command": "make\nrelease", "description": "Release", "timeout": 5, "b\u202ed": ""}
+    arguments: Json = {"tool_name": "Bash", "input": given, "tool_use_id": "toolu_1"}
+    async with suite.agent("approvals", runtime=suite.another_process(claude_prompt_wait_s=0)) as agent:
+        await agent.client.call_tool("permission_prompt", arguments)
+        [request] = suite.requests()
+        with console.visitor("ada", "reviewer") as ada:
+            assert "Let Bash run" in ada.get("/").text
+            page = ada.get(f"/requests/{request.approval_id}").text
+            for label in ("input.command", "input.description", "input.timeout (JSON)", "input.&#34;b\\u202ed&#34;"):
+                assert label in page
+            assert "\u202e" not in page
+            edited = ada.submit(f"/requests/{request.approval_id}/edit", "/edit", command="make\r\ncheck")
+            page = edited.headers["location"].partition("?")[0]
+            assert "changed it" in ada.get(f"/requests/{request.approval_id}").text
+            assert "passes" in ada.submit(page, "/approve").headers["location"]
+        said = text_of(await agent.client.call_tool("permission_prompt", arguments))
+    assert json.loads(said) == {"behavior": "allow", "updatedInput": {**given, "command": "make\ncheck"}}
+
+
 async def test_a_batch_takes_only_lines_that_were_shown_and_all_of_them_or_none(console: RunningConsole) -> None:
     requests = [await asked(console, f"AB-{number}", f"Answer {number}.") for number in (1, 2)]
     long = await asked(console, "AB-3", LONG)
@@ -130,6 +164,32 @@ async def test_a_batch_takes_only_lines_that_were_shown_and_all_of_them_or_none(
         assert send(*lines) == 409
         assert {one.state for one in console.suite.requests("all")} == {"denied", "pending"}
         assert send(lines[0]) == 303
+
+
+async def test_a_batch_is_denied_with_a_reason_and_a_fingerprint_for_each_line(console: RunningConsole) -> None:
+    requests = [await asked(console, f"AB-{number}", f"Answer {number}.") for number in (1, 2, 3)]
+    with console.visitor("ada", "reviewer") as ada:
+        page = ada.get(f"/batch/{requests[0].approval_id}").text
+        lines = [part.partition('"')[0] for part in page.split('name="line" value="')[1:]]
+        token = ada.form("/", "/sign-out").fields["form_token"]
+
+        def send(*chosen: str, reason: str = "too curt") -> httpx.Response:
+            body = {"form_token": token, "line": list(chosen), "reason": reason}
+            path = f"/batch/{requests[0].approval_id}/deny"
+            return ada.client.post(path, data=body, headers=dict(ada.origin))
+
+        silent = send(lines[0], reason=" ")
+        assert silent.status_code == 422
+        assert silent.text.count(" checked") == 1, "what was ticked stays so"
+        assert send().status_code == 422
+        approval_id, shown, seen = lines[0].split(" ")
+        assert send(f"{approval_id} {shown} {seen[::-1]}").status_code == 403
+        assert {one.state for one in console.suite.requests("all")} == {"pending"}
+        assert send(*lines[:2]).status_code == 303
+        stale = send(*lines[1:])
+        assert stale.status_code == 409
+    reasons = {one.approval_id: (one.state, one.state_reason) for one in console.suite.requests("all")}
+    assert sorted(reasons.values()) == [("denied", "too curt"), ("denied", "too curt"), ("pending", "")]
 
 
 async def test_a_held_ticket_is_released_on_its_own_page(console: RunningConsole) -> None:

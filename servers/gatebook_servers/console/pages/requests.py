@@ -159,4 +159,4 @@ def _changed(known: Known, parts: list[Part]) -> list[Difference]:
 def _done(request: Approval) -> str:
     if request.state == "pending":
         return "voted"
-    return {"hold": "released", "limit": "raised"}.get(request.kind, "approved")
+    return {"hold": "released", "limit": "raised", "foreign": "passes"}.get(request.kind, "approved")

@@ -2,9 +2,11 @@
 
 The guard cannot stand in front of such a tool, the host does. A person's yes is bound to who calls which tool with
 exactly which input, lets one call pass, and is never a grant for an effect of ours: fingerprints of both never meet.
+Where a person changed the input, the host is told to make the call with theirs.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from pydantic import Field, JsonValue
 
 from gatebook.admission import Admission
 from gatebook.approvals.cases import Case, Earlier
-from gatebook.approvals.models import Approval
+from gatebook.approvals.models import OPEN_STATES, Approval, Origin
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.approvals.terms import outgrown
@@ -22,6 +24,7 @@ from gatebook.errors import (
     ApprovalDeniedError,
     ApprovalRequiredError,
     CeilingReachedError,
+    ConflictError,
     ForbiddenError,
     PolicyBlockedError,
 )
@@ -29,7 +32,7 @@ from gatebook.injection import Broker, Caller
 from gatebook.intents import Facts, Intent, Passage, Value, digest, effect_key, fingerprint
 from gatebook.reach import Reach
 from gatebook.runtime import Runtime
-from gatebook.switches import Switches
+from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import count_shadow
 
 ROOM = "foreign"
@@ -82,7 +85,7 @@ class ForeignCalls:
         self._broker = broker
         self._caller = caller
 
-    async def require(self, call: ForeignCall, *, counted: bool) -> None:
+    async def require(self, call: ForeignCall, *, counted: bool) -> ToolInput:
         """Let a call pass, once.
 
         A tool of ours passes: its own guard asks. What needs a person passes once a person said yes; the same call
@@ -92,6 +95,9 @@ class ForeignCalls:
             call: What the host asks about.
             counted: Whether the caller's calls of the day already have it.
 
+        Returns:
+            The input with which the call is to be made: its own, or what a person made of it.
+
         Raises:
             ApprovalRequiredError: If a person has not decided yet; there is a request now.
             ApprovalDeniedError: If a person said no.
@@ -100,9 +106,46 @@ class ForeignCalls:
             GatebookError: If it cannot be told.
         """
         if self._is_ours(call.tool_name):
-            return
+            return call.tool_input
         asked = self._asked(call)
-        await self._runtime.transact(lambda tx: self._decide(tx, asked, counted=counted), keep_on_refusal=True)
+        return await self._runtime.transact(lambda tx: self._decide(tx, asked, counted=counted), keep_on_refusal=True)
+
+    def edit(self, tx: Transaction, request: Approval, changes: Mapping[str, str], *, editor: str) -> Approval:
+        """Put a person's input in the place of what a pending request asks for; it is judged as the call itself is.
+
+        Args:
+            tx: A transaction; it must be left to roll back when this raises.
+            request: The pending request, of this caller.
+            changes: The new texts of fields of the input that may be changed.
+            editor: The person.
+
+        Raises:
+            ApprovalDeniedError: If a person said no to exactly this.
+            ConflictError: If another request asks for exactly this.
+            InvalidArgumentsError: If it cannot be bound exactly.
+            PolicyBlockedError: If policy never allows it.
+        """
+        asked = self._asked(
+            ForeignCall(
+                tool_name=request.tool,
+                tool_input={**request.fields, **changes},
+                tool_use_id=str(request.arguments["tool_use_id"]),
+            )
+        )
+        verdict = self._verdict(tx, asked)
+        if verdict.outcome is Outcome.DENY:
+            raise _blocked(verdict)
+        approvals = Approvals(tx)
+        known = approvals.of_fingerprint(tenant=request.tenant, fingerprint=asked.fingerprint)
+        if known is not None and self._is_denied(tx, known):
+            raise _denied(known)
+        if known is not None and known.state in OPEN_STATES:
+            raise ConflictError(
+                "another request asks for exactly this.", next_step=f"Decide {known.approval_id}, and deny this one."
+            )
+        approvals.void(request, reason="edited")
+        origin = Origin(revision=request.revision + 1, edited_by=editor, edited_from=request.approval_id)
+        return self._ask(approvals, asked, verdict, origin)
 
     def _is_ours(self, tool_name: str) -> bool:
         prefix, _, rest = tool_name.partition("__")
@@ -125,19 +168,43 @@ class ForeignCalls:
         )
         return _Asked(call, intent, effect_key(intent, tenant=settings.tenant, mode=settings.mode), print_)
 
-    def _decide(self, tx: Transaction, asked: _Asked, *, counted: bool) -> None:
+    def _decide(self, tx: Transaction, asked: _Asked, *, counted: bool) -> ToolInput:
         if not counted:
             Admission(self._runtime.settings).count(tx, self._caller.principal)
-        verdict = self._verdict(tx, asked)
+        standing = self._instead(tx, asked)
+        verdict = self._verdict(tx, standing)
         if verdict.outcome is Outcome.DENY:
-            raise PolicyBlockedError(
-                "the operator's policy does not allow this tool, or not so.",
-                next_step="Do without it; do not try another way.",
-                details={"rules": ", ".join(verdict.rules)},
-            )
+            raise _blocked(verdict)
         self._require_live(tx)
-        if verdict.outcome is Outcome.REVIEW:
-            self._require_yes(tx, asked, verdict)
+        # What a person put in the place of the call needs a yes of its own, however harmless policy finds it.
+        if verdict.outcome is Outcome.REVIEW or standing is not asked:
+            self._require_yes(tx, standing, verdict)
+        return standing.call.tool_input
+
+    def _instead(self, tx: Transaction, asked: _Asked) -> _Asked:
+        """Return what a person put in the place of the call, as long as that stands; else the call itself."""
+        approvals, tenant, call = Approvals(tx), self._runtime.settings.tenant, asked.call
+        edits = approvals.edits_of(tenant=tenant, fingerprint=asked.fingerprint)
+        standing = [edited for edited in edits if self._stands(tx, edited, call)]
+        if not standing or self._passed(approvals, asked) is not None:
+            return asked
+        edited = max(standing, key=lambda one: (one.state == "used", one.created_at))
+        return self._asked(call.model_copy(update={"tool_input": edited.fields}))
+
+    def _stands(self, tx: Transaction, edited: Approval, call: ForeignCall) -> bool:
+        """Whether a call is still answered by what came of a person's change: one that was used, by its own call."""
+        if edited.state == "used":
+            return edited.state_reason == call.used and tx.now < (edited.use_by or 0)
+        return edited.state in ("pending", "approved") or self._is_denied(tx, edited)
+
+    def _passed(self, approvals: Approvals, asked: _Asked) -> Approval | None:
+        """Return the yes that already let this very call pass."""
+        return approvals.used_for(
+            tenant=self._runtime.settings.tenant,
+            effect_key=asked.key,
+            fingerprint=asked.fingerprint,
+            reason=asked.call.used,
+        )
 
     def _verdict(self, tx: Transaction, asked: _Asked) -> Verdict:
         settings, principal = self._runtime.settings, self._caller.principal
@@ -167,36 +234,40 @@ class ForeignCalls:
 
     def _require_yes(self, tx: Transaction, asked: _Asked, verdict: Verdict) -> None:
         approvals, tenant = Approvals(tx), self._runtime.settings.tenant
-        same = approvals.used_for(
-            tenant=tenant, effect_key=asked.key, fingerprint=asked.fingerprint, reason=asked.call.used
-        )
-        if same is not None:
+        passed = self._passed(approvals, asked)
+        if passed is not None and not _is_forgotten(tx, passed):
             return
         known = approvals.of_fingerprint(tenant=tenant, fingerprint=asked.fingerprint)
-        if known is not None and known.state == "denied" and self._still(tx, known):
+        if known is not None and self._is_denied(tx, known):
             raise _denied(known)
-        if known is not None and outgrown(known, verdict):
-            approvals.void(known, reason="policy_changed")
+        reason = _why_void(tx, known, verdict) if known is not None else ""
+        if known is not None and reason:
+            approvals.void(known, reason=reason)
         granted = approvals.consume(tenant=tenant, fingerprint=asked.fingerprint)
         if granted is not None:
             approvals.settle(granted, state="used", reason=asked.call.used)
             return
-        waiting = known is not None and known.state == "pending" and not outgrown(known, verdict)
-        raise undecided(known if known is not None and waiting else self._ask(approvals, asked, verdict))
+        if known is not None and known.state == "pending" and not reason:
+            raise undecided(known)
+        self._require_room(approvals)
+        raise undecided(self._ask(approvals, asked, verdict, _origin(known)))
 
-    def _still(self, tx: Transaction, denied: Approval) -> bool:
-        """Whether a no still stands: as long as a yes may be used."""
-        return tx.now < denied.changed_at + self._runtime.settings.use_within_s
+    def _is_denied(self, tx: Transaction, request: Approval) -> bool:
+        """Whether a person said no, which stands as long as a yes may be used."""
+        return request.state == "denied" and tx.now < request.changed_at + self._runtime.settings.use_within_s
 
-    def _ask(self, approvals: Approvals, asked: _Asked, verdict: Verdict) -> Approval:
-        settings, intent = self._runtime.settings, asked.intent
+    def _require_room(self, approvals: Approvals) -> None:
         pending = approvals.select(
-            tenant=settings.tenant, principal=self._caller.principal, state="pending", limit=MOST_PENDING
+            tenant=self._runtime.settings.tenant, principal=self._caller.principal, state="pending", limit=MOST_PENDING
         )
         if len(pending) == MOST_PENDING:
             raise CeilingReachedError(
                 "too many of your requests wait for a person.", next_step="Go on with what needs nobody."
             )
+
+    def _ask(self, approvals: Approvals, asked: _Asked, verdict: Verdict, origin: Origin) -> Approval:
+        settings, intent = self._runtime.settings, asked.intent
+        texts = {name for name, value in asked.call.tool_input.items() if isinstance(value, str)}
         return approvals.ask(
             tenant=settings.tenant,
             principal=self._caller.principal,
@@ -215,7 +286,52 @@ class ForeignCalls:
             verdict=verdict,
             reason="",
             decide_within_s=settings.decide_within_s,
+            editable=tuple(name for name in verdict.editable if name in texts),
+            origin=origin,
         )
+
+
+def input_of(request: Approval) -> list[tuple[str, str, str]]:
+    """Return the exact input of a foreign call as names, labels and texts.
+
+    Texts are as they are; everything else is JSON, and its label says so.
+    """
+    return [
+        (name, _label(name), value) if isinstance(value, str) else (name, f"{_label(name)} (JSON)", json.dumps(value))
+        for name, value in request.fields.items()
+    ] or [("", "input (JSON)", "{}")]
+
+
+def _label(name: str) -> str:
+    plain = name.isascii() and name.isidentifier()
+    return f"input.{name if plain else json.dumps(name)}"
+
+
+def _why_void(tx: Transaction, known: Approval, verdict: Verdict) -> str:
+    """Return why what people said, or were asked, counts no more; empty when it does."""
+    if outgrown(known, verdict):
+        return "policy_changed"
+    return "restored" if _is_forgotten(tx, known) else ""
+
+
+def _is_forgotten(tx: Transaction, request: Approval) -> bool:
+    """Whether a yes was said before the database was put back from a copy: it may have been used since then.
+
+    Nobody here can look up what a foreign tool did.
+    """
+    restored = Switches(tx).since(RESTORED)
+    if restored is None:
+        return False
+    votes = Approvals(tx).decisions(request.approval_id)
+    return any(vote.verdict == "approve" and vote.decided_at <= restored for vote in votes)
+
+
+def _origin(known: Approval | None) -> Origin:
+    """Return whose revision a new request for the same input is; what takes an open one's place is its next form."""
+    if known is None:
+        return Origin()
+    replaced = known.state in OPEN_STATES
+    return Origin(revision=known.revision, edited_by=known.edited_by, edited_from=known.edited_from if replaced else "")
 
 
 def undecided(request: Approval) -> ApprovalRequiredError:
@@ -224,6 +340,14 @@ def undecided(request: Approval) -> ApprovalRequiredError:
         f"approval {request.approval_id} is {request.state}: a person has to allow exactly this call.",
         next_step="Go on with other work; the same call asks again.",
         details={"approval_id": request.approval_id, "rules": ", ".join(request.rules)},
+    )
+
+
+def _blocked(verdict: Verdict) -> PolicyBlockedError:
+    return PolicyBlockedError(
+        "the operator's policy does not allow this tool, or not so.",
+        next_step="Do without it; do not try another way.",
+        details={"rules": ", ".join(verdict.rules)},
     )
 
 

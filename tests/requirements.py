@@ -396,6 +396,9 @@ PROMISES: dict[str, Promise] = {
         (
             "shared/test_audit.py::test_the_log_tells_what_became_of_a_request_and_holds_no_text_of_anybody",
             "shared/test_audit.py::test_what_time_and_the_agent_end_is_told_once",
+            "servers/console/test_console_audit.py::test_the_log_tells_who_came_went_and_was_let_in",
+            "servers/console/test_console_audit.py::test_refused_sign_ins_are_told_once_a_window_and_cannot_flood_the_log",
+            "servers/console/test_console_audit.py::test_no_password_token_or_typed_name_is_in_the_log",
         ),
     ),
 }

@@ -389,6 +389,24 @@ PROMISES: dict[str, Promise] = {
             "shared/test_audit.py::test_a_log_rewritten_from_any_event_on_with_fitting_hashes_is_found_by_a_checkpoint",
             "shared/test_audit.py::test_checkpoints_are_written_after_many_events_or_some_time_and_a_cut_log_does_not_fit_them",
             "shared/test_audit.py::test_processes_that_append_at_once_make_one_chain",
+            "shared/test_audit.py::test_every_bit_of_every_column_of_every_event_counts",
+            "shared/test_audit.py::test_a_cut_at_the_head_in_the_middle_or_at_the_tail_is_found",
+            "shared/test_audit.py::test_an_event_that_stands_there_twice_is_found",
+            "shared/test_audit.py::test_another_history_with_hashes_that_fit_does_not_fit_the_checkpoint",
+            "shared/test_audit.py::test_on_every_database_a_change_of_any_column_a_cut_and_a_swap_are_found",
+            "shared/test_audit.py::test_a_checkpoint_with_any_bit_flipped_is_not_believed",
+            "shared/test_audit.py::test_a_log_verifies_by_the_public_key_that_somebody_kept_and_by_no_other",
+        ),
+    ),
+    "audit-restored": Promise(
+        "An honest restore or move, or a crash amid a checkpoint, is no tampering; a restore is told in the audit log, "
+        "and hides no cut.",
+        (
+            "servers/test_restored_audit.py::test_after_an_honest_restore_the_log_verifies_and_says_that_it_was_restored",
+            "servers/test_restored_audit.py::test_a_copy_that_was_tampered_with_does_not_fit_the_checkpoints_that_stay",
+            "servers/test_restored_audit.py::test_a_file_put_back_by_hand_is_a_cut_until_it_is_told",
+            "shared/test_audit.py::test_a_checkpoint_torn_at_any_byte_is_told_from_a_changed_one_and_the_next_one_heals_the_file",
+            "contracts/test_moving.py::test_a_night_goes_along_and_is_not_repeated",
         ),
     ),
     "audit-private": Promise(

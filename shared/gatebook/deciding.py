@@ -7,10 +7,10 @@ from pydantic import TypeAdapter
 
 from gatebook.approvals.models import Approval, Reviewer
 from gatebook.approvals.requests import Approvals
+from gatebook.changing import Change
 from gatebook.database.port import Transaction
 from gatebook.effects import Effects
 from gatebook.errors import ForbiddenError, GatebookError
-from gatebook.gate import Gate
 from gatebook.guard import Guard
 from gatebook.injection import Caller, Scope
 from gatebook.ledger.budgets import require_within
@@ -159,15 +159,15 @@ async def edit(
     edit = await spec.edited(
         Scope(runtime, caller, guard), spec.validate(request.arguments), changes, editor=reviewer.person
     )
-    gate = Gate(runtime, spec, caller, spec.validate(edit.arguments), reason=request.reason)
+    change = Change(runtime, spec, caller, spec.validate(edit.arguments), reason=request.reason)
     # By itself: a hold is a request to a person and must last though the change is refused.
-    await runtime.transact(lambda tx: gate.hold(tx, edit.facts), keep_on_refusal=True)
+    await runtime.transact(lambda tx: change.hold(tx, edit.facts), keep_on_refusal=True)
 
-    def replace(tx: Transaction) -> Approval:
+    def put(tx: Transaction) -> Approval:
         Approvals(tx).record_edit(decidable(tx), reviewer=reviewer, channel=channel, shown=shown)
-        return gate.edit(tx, request, edit, editor=reviewer.person)
+        return change.replace(tx, request, edit, editor=reviewer.person)
 
-    return await runtime.transact(replace)
+    return await runtime.transact(put)
 
 
 def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:

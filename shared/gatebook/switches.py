@@ -40,6 +40,11 @@ class Switches:
         row = self._tx.one("SELECT reason FROM switches WHERE name = :name", name=name)
         return str(row["reason"]) if row else None
 
+    def since(self, name: str) -> float | None:
+        """Return when a switch was turned on, or None when it is off."""
+        row = self._tx.one("SELECT changed_at FROM switches WHERE name = :name", name=name)
+        return float(row["changed_at"] or 0) if row else None
+
     def require_running(self) -> None:
         """Refuse while the suite is paused.
 

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.errors import ApprovalRequiredError, GatebookError, InvalidArgumentsError
+from gatebook.foreign import ForeignCall, ForeignCalls, ToolInput, ToolName, ToolUseId, undecided
 from gatebook.injection import Broker, Caller, Progress
 from gatebook.intents import Value
 from gatebook.runtime import Runtime
-from gatebook_servers.approvals.foreign import ForeignCall, ForeignCalls, ToolInput, ToolName, ToolUseId, undecided
 
 logger = logging.getLogger(__name__)
 LONGEST_PROMPT_S = 260
@@ -28,9 +28,12 @@ PROGRESS_S = 1.0
 
 
 class PromptAnswer(Value):
-    """What a permission prompt answers; a message stands beside a denial only."""
+    """What a permission prompt answers: beside a denial a message, beside a yes the input that a person changed."""
 
     behavior: Literal["allow", "deny"]
+    updated_input: ToolInput | None = Field(
+        default=None, serialization_alias="updatedInput", exclude_if=lambda value: value is None
+    )
     message: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -40,6 +43,9 @@ class HookDecision(Value):
     hook_event_name: Literal["PreToolUse"] = Field(default="PreToolUse", serialization_alias="hookEventName")
     decision: Literal["allow", "deny", "defer"] = Field(serialization_alias="permissionDecision")
     reason: str = Field(default="", serialization_alias="permissionDecisionReason")
+    updated_input: ToolInput | None = Field(
+        default=None, serialization_alias="updatedInput", exclude_if=lambda value: value is None
+    )
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the object that Claude Code reads."""
@@ -70,15 +76,15 @@ async def permission_prompt(
     call = ForeignCall(tool_name=tool_name, tool_input=input, tool_use_id=tool_use_id)
     calls = ForeignCalls(runtime, broker, caller)
     try:
-        await calls.require(call, counted=True)
+        passed = await calls.require(call, counted=True)
     except ApprovalRequiredError as pending:
         if not runtime.settings.claude_prompt_wait_s:
             raise
         request = await _decided(runtime, str(pending.details["approval_id"]), progress)
         if request.state not in ("approved", "denied"):
             raise undecided(request) from None
-        await calls.require(call, counted=True)
-    return PromptAnswer(behavior="allow")
+        passed = await calls.require(call, counted=True)
+    return PromptAnswer(behavior="allow", updated_input=_updated(call, passed))
 
 
 def refused(error: GatebookError) -> PromptAnswer:
@@ -98,7 +104,7 @@ async def pre_tool_use(runtime: Runtime, broker: Broker, *, body: bytes, princip
     try:
         asked = HookInput.model_validate_json(body)
         call = ForeignCall(tool_name=asked.tool_name, tool_input=asked.tool_input, tool_use_id=asked.tool_use_id)
-        await ForeignCalls(runtime, broker, Caller(principal)).require(call, counted=False)
+        passed = await ForeignCalls(runtime, broker, Caller(principal)).require(call, counted=False)
     except ValidationError:
         misfit = InvalidArgumentsError("this is no input of a PreToolUse hook.", next_step="Do without this tool.")
         return HookDecision(decision="deny", reason=misfit.as_text())
@@ -110,7 +116,12 @@ async def pre_tool_use(runtime: Runtime, broker: Broker, *, body: bytes, princip
         # The outermost handler of a hook: a defect must not let the call go ahead.
         logger.exception("a hook failed")
         return HookDecision(decision="deny", reason="internal: the hook failed in an unexpected way.")
-    return HookDecision(decision="allow")
+    return HookDecision(decision="allow", updated_input=_updated(call, passed))
+
+
+def _updated(call: ForeignCall, passed: ToolInput) -> ToolInput | None:
+    """Return the input with which the client has to make a call, where it is not the call's own."""
+    return None if passed == call.tool_input else passed
 
 
 async def _decided(runtime: Runtime, approval_id: str, progress: Progress) -> Approval:
@@ -118,7 +129,7 @@ async def _decided(runtime: Runtime, approval_id: str, progress: Progress) -> Ap
     longest = runtime.settings.claude_prompt_wait_s
     started = told = anyio.current_time()
     while True:
-        request = await runtime.transact(lambda tx: Approvals(tx).get(approval_id))
+        request = await runtime.transact(lambda tx: Approvals(tx).at_last(Approvals(tx).get(approval_id)))
         now = anyio.current_time()
         if request.state != "pending" or now - started >= longest:
             return request

@@ -7,6 +7,7 @@ from typing import cast
 from gatebook.approvals.models import Approval, Decision
 from gatebook.clock import moment
 from gatebook.deciding import limit_changes
+from gatebook.foreign import input_of
 from gatebook.rendering import render
 from gatebook_servers.commands.output import say
 
@@ -37,7 +38,7 @@ def fields_of(request: Approval) -> list[tuple[str, str]]:
     if request.kind == "limit":
         return [(name, f"{change['from']} -> {change['to']}") for name, change in limit_changes(request).items()]
     if request.kind == "foreign":
-        return _input_of(request)
+        return [(label, text) for _, label, text in input_of(request)]
     return [field for name, value in request.content.items() for field in _fields(name, value)]
 
 
@@ -103,16 +104,6 @@ def _what(request: Approval) -> str:
     if request.kind == "foreign":
         return f"{request.tool}, a tool that is not Gatebook's"
     return "raise limits of a run" if request.kind == "limit" else f"{request.tool} ({request.operation})"
-
-
-def _input_of(request: Approval) -> list[tuple[str, str]]:
-    """Return the exact input of a foreign call: texts as they are, everything else as JSON and said to be so."""
-    given = cast("dict[str, object]", request.content["input"])
-    plain = {name: f"input.{name}" if name.isidentifier() else f"input.{json.dumps(name)}" for name in given}
-    return [
-        (plain[name], value) if isinstance(value, str) else (f"{plain[name]} (JSON)", json.dumps(value))
-        for name, value in given.items()
-    ] or [("input", "empty")]
 
 
 def _fields(name: str, value: object) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ SENTENCES: dict[str, str] = {
     "approved": "Approved. It is being done now.",
     "voted": "Your yes is recorded. It waits for others to say yes too.",
     "released": "Released. The agent may work on it from its next run on.",
+    "passes": "Approved. Exactly this call passes once, when it is asked for.",
     "raised": "Approved; the run's limits are raised.",
     "denied": "Denied. The reason reaches the agent, and exactly this content stays denied.",
     "kept": "It stays held. The agent leaves it alone.",

@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 from gatebook.approvals.models import Approval
 from gatebook.deciding import limit_changes
+from gatebook.foreign import input_of
 from gatebook.intents import Value
 from gatebook_servers.console.drawing import Change, compared, in_words
 
@@ -66,6 +67,8 @@ class Difference(Value):
 
 def parts_of(request: Approval) -> list[Part]:
     """Return everything that would leave, be released or be raised, as named texts."""
+    if request.kind == "foreign":
+        return [_part(request, name, text, label=label) for name, label, text in input_of(request)]
     if request.kind == "limit":
         changes = limit_changes(request).items()
         return [_part(request, name, f"{change['from']} → {change['to']}") for name, change in changes]
@@ -83,6 +86,8 @@ def title_of(request: Approval) -> str:
     """Return what a yes would do, in a few words."""
     if request.kind == "hold":
         return "Release for the agent"
+    if request.kind == "foreign":
+        return f"Let {request.tool} run, which is not Gatebook's"
     return "Raise limits of a run" if request.kind == "limit" else in_words(request.tool)
 
 
@@ -92,7 +97,10 @@ def differences(earlier: Approval, later: Approval) -> list[Difference]:
     after = {part.name: part for part in parts_of(later)}
     names = [name for name in dict.fromkeys([*before, *after]) if name != "draft_id"]
     return [
-        Difference(label=in_words(name), changes=tuple(compared(_text(before, name), _text(after, name))))
+        Difference(
+            label=(after.get(name) or before[name]).label,
+            changes=tuple(compared(_text(before, name), _text(after, name))),
+        )
         for name in names
         if _text(before, name) != _text(after, name)
     ]
@@ -122,11 +130,11 @@ def _parts(request: Approval, name: str, value: object) -> list[Part]:
     return [_part(request, name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
-def _part(request: Approval, name: str, text: str, *, kind: PartKind | None = None) -> Part:
+def _part(request: Approval, name: str, text: str, *, kind: PartKind | None = None, label: str = "") -> Part:
     brief = len(text) <= SHORT_CHARS and "\n" not in text and name not in _BODIES
     return Part(
         name=name,
-        label=_LABELS.get(name) or in_words(name),
+        label=label or _LABELS.get(name) or in_words(name),
         text=text,
         kind=kind or ("fact" if brief else "text"),
         editable=name in request.editable,

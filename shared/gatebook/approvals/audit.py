@@ -142,6 +142,11 @@ class Audit:
         else:
             self.moved(approval_id, state, reason=reason)
 
+    def settled_unasked(self, marker: str, reviewer: Reviewer, *, channel: str, happened: bool, note: str) -> None:
+        """Tell what a person found out about an effect that nobody had to approve."""
+        body: dict[str, JsonValue] = {"channel": channel, "happened": happened, "roles": list(reviewer.roles)}
+        self.record("effect.settled", actor=reviewer.person, subject=marker, body=body | _words(note))
+
     def switched(self, name: str, *, on: bool, person: str, reason: str = "") -> None:
         """Tell of a switch that a person turned."""
         self.record(f"switch.{'on' if on else 'off'}", actor=person, subject=name, body=_words(reason))

@@ -9,7 +9,7 @@ from gatebook.errors import ApprovalDeniedError, NotFoundError
 from gatebook.intents import Value as Record
 
 _COLUMNS = ", ".join(Approval.model_fields)
-FREE_REASONS = ("superseded", "conflict", "edited", "tool_changed", "policy_changed")
+FREE_REASONS = ("superseded", "conflict", "edited", "tool_changed", "policy_changed", "restored")
 """Why a machine closed a request; the same content may then be asked for again."""
 _MOST_IN_BATCHES = 1_000
 EXPIRED = "nobody decided in time"
@@ -190,6 +190,17 @@ class Records:
         )
         return self.at_last(_latest(found)) if found else None
 
+    def edits_of(self, *, tenant: str, fingerprint: str) -> list[Approval]:
+        """Return what people's changes of requests with this fingerprint led to at last."""
+        edited = self._select(
+            "tenant = :tenant AND fingerprint = :fingerprint AND state = 'cancelled' AND state_reason = 'edited'",
+            tenant=tenant,
+            fingerprint=fingerprint,
+        )
+        if edited:
+            self.apply_clocks()
+        return [self.at_last(request) for request in edited]
+
     def at_last(self, request: Approval) -> Approval:
         """Return what a person's changes made of a request; the request itself where nobody changed it."""
         while changed := self._select("edited_from = :id", id=request.approval_id):
@@ -210,6 +221,17 @@ class Records:
         )
         assert row is not None
         return Waiting(of_principal=int(row["of_principal"] or 0), of_tool=int(row["of_tool"] or 0))
+
+    def holds_waiting(self, *, tenant: str, principal: str) -> int:
+        """Return how many holds that a principal ran into wait for a decision."""
+        row = self._tx.one(
+            """SELECT COUNT(*) AS n FROM approvals WHERE tenant = :tenant AND principal = :principal
+               AND kind = 'hold' AND state = 'pending' AND decide_by > :now""",
+            tenant=tenant,
+            principal=principal,
+            now=self._tx.now,
+        )
+        return int(row["n"] or 0) if row else 0
 
     def batches(self, *, tenant: str) -> list[list[Approval]]:
         """Return the pending requests that may be decided on one card, two or more of the same tool and rules."""

@@ -175,6 +175,7 @@ PROMISES: dict[str, Promise] = {
             "shared/test_deciding.py::test_what_is_critical_or_was_set_apart_is_decided_by_itself",
             "shared/test_deciding.py::test_a_policy_that_became_stricter_asks_anew_before_anything_is_done",
             "shared/test_deciding.py::test_a_flood_of_requests_stops_at_the_ceiling_and_nothing_is_lost",
+            "shared/test_holds.py::test_holds_beyond_the_ceiling_hold_without_a_card_until_people_decided_some",
             "shared/test_deciding.py::test_a_person_is_told_what_the_server_fetched_and_nothing_that_the_agent_claims",
             "shared/test_approval_states.py::test_every_edge_of_the_states_is_the_documented_one",
         ),
@@ -196,6 +197,9 @@ PROMISES: dict[str, Promise] = {
             "shared/test_deciding.py::test_a_person_who_saw_that_it_happened_settles_the_doubt_for_good",
             "shared/test_deciding.py::test_what_did_not_happen_is_done_while_the_yes_lasts",
             "shared/test_deciding.py::test_what_did_not_happen_needs_a_new_yes_when_the_old_one_is_over",
+            "shared/test_settling.py::test_only_what_a_person_says_did_not_happen_is_done_again",
+            "shared/test_settling.py::test_who_decides_nothing_and_what_is_not_in_doubt_settles_nothing",
+            "servers/console/test_console_settling.py::test_a_doubt_without_a_request_is_settled_on_the_attention_page",
         ),
     ),
     "done-without-the-agent": Promise(
@@ -407,6 +411,24 @@ PROMISES: dict[str, Promise] = {
             "shared/test_audit.py::test_a_log_rewritten_from_any_event_on_with_fitting_hashes_is_found_by_a_checkpoint",
             "shared/test_audit.py::test_checkpoints_are_written_after_many_events_or_some_time_and_a_cut_log_does_not_fit_them",
             "shared/test_audit.py::test_processes_that_append_at_once_make_one_chain",
+            "shared/test_audit.py::test_every_bit_of_every_column_of_every_event_counts",
+            "shared/test_audit.py::test_a_cut_at_the_head_in_the_middle_or_at_the_tail_is_found",
+            "shared/test_audit.py::test_an_event_that_stands_there_twice_is_found",
+            "shared/test_audit.py::test_another_history_with_hashes_that_fit_does_not_fit_the_checkpoint",
+            "shared/test_audit.py::test_on_every_database_a_change_of_any_column_a_cut_and_a_swap_are_found",
+            "shared/test_audit.py::test_a_checkpoint_with_any_bit_flipped_is_not_believed",
+            "shared/test_audit.py::test_a_log_verifies_by_the_public_key_that_somebody_kept_and_by_no_other",
+        ),
+    ),
+    "audit-restored": Promise(
+        "An honest restore or move, or a crash amid a checkpoint, is no tampering; a restore is told in the audit log, "
+        "and hides no cut.",
+        (
+            "servers/test_restored_audit.py::test_after_an_honest_restore_the_log_verifies_and_says_that_it_was_restored",
+            "servers/test_restored_audit.py::test_a_copy_that_was_tampered_with_does_not_fit_the_checkpoints_that_stay",
+            "servers/test_restored_audit.py::test_a_file_put_back_by_hand_is_a_cut_until_it_is_told",
+            "shared/test_audit.py::test_a_checkpoint_torn_at_any_byte_is_told_from_a_changed_one_and_the_next_one_heals_the_file",
+            "contracts/test_moving.py::test_a_night_goes_along_and_is_not_repeated",
         ),
     ),
     "audit-private": Promise(
@@ -414,6 +436,9 @@ PROMISES: dict[str, Promise] = {
         (
             "shared/test_audit.py::test_the_log_tells_what_became_of_a_request_and_holds_no_text_of_anybody",
             "shared/test_audit.py::test_what_time_and_the_agent_end_is_told_once",
+            "servers/console/test_console_audit.py::test_the_log_tells_who_came_went_and_was_let_in",
+            "servers/console/test_console_audit.py::test_refused_sign_ins_are_told_once_a_window_and_cannot_flood_the_log",
+            "servers/console/test_console_audit.py::test_no_password_token_or_typed_name_is_in_the_log",
         ),
     ),
 }

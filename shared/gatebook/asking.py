@@ -132,6 +132,7 @@ class Asking:
             server=self.spec.server,
             tool=self.spec.name,
             decide_within_s=settings.decide_within_s,
+            most_pending=settings.max_pending_per_principal,
             facts=briefing_of(facts),
         )
 

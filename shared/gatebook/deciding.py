@@ -1,4 +1,4 @@
-"""What people decide and what follows from it. Every channel in which people decide comes here and nowhere else."""
+"""What people decide and what follows from it. Every channel comes here, and to `settling` for doubts, only."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,14 +6,14 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from gatebook.approvals.models import Approval, Reviewer
-from gatebook.approvals.requests import Approvals
+from gatebook.approvals.requests import Approvals, unchanged
+from gatebook.changing import Change
 from gatebook.database.port import Transaction
-from gatebook.effects import Effects
 from gatebook.errors import ForbiddenError, GatebookError
 from gatebook.foreign import ForeignCalls
-from gatebook.gate import Gate
 from gatebook.guard import Guard
 from gatebook.injection import Caller, Scope
+from gatebook.intents import digest
 from gatebook.ledger.budgets import require_within
 from gatebook.ledger.models import LimitName
 from gatebook.ledger.runs import Runs
@@ -182,6 +182,7 @@ async def edit(
         return request
 
     request = await runtime.transact(decidable)
+    changes = request.changed_by(changes)
     if request.kind == "foreign":
         calls = ForeignCalls(runtime, guard, Caller(request.principal, request.run_id))
         return await runtime.transact(lambda tx: calls.edit(tx, recorded(tx), changes, editor=reviewer.person))
@@ -190,41 +191,13 @@ async def edit(
     edit = await spec.edited(
         Scope(runtime, caller, guard), spec.validate(request.arguments), changes, editor=reviewer.person
     )
-    gate = Gate(runtime, spec, caller, spec.validate(edit.arguments), reason=request.reason)
+    if digest(edit.intent.content) == request.content_sha256:
+        raise unchanged()
+    change = Change(runtime, spec, caller, spec.validate(edit.arguments), reason=request.reason)
     # By itself: a hold is a request to a person and must last though the change is refused.
-    await runtime.transact(lambda tx: gate.hold(tx, edit.facts), keep_on_refusal=True)
+    await runtime.transact(lambda tx: change.hold(tx, edit.facts), keep_on_refusal=True)
 
-    return await runtime.transact(lambda tx: gate.edit(tx, recorded(tx), edit, editor=reviewer.person))
-
-
-def settle(tx: Transaction, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:
-    """Record what a person found out about an effect whose outcome no machine can tell.
-
-    Args:
-        tx: A transaction; it must be left to roll back when this raises.
-        approval_id: The request whose effect is in doubt.
-        reviewer: Who found out.
-        happened: Whether the effect happened. If not, the approval may be used again until its use-by.
-        note: How they know, for the record.
-
-    Returns:
-        The request as it is now: used, approved again or lapsed.
-
-    Raises:
-        NotFoundError: If there is no such request.
-        ForbiddenError: If this person may not decide it.
-        ConflictError: If it is not in doubt.
-    """
-    approvals = Approvals(tx)
-    request = approvals.settle_doubt(approval_id, reviewer=reviewer, happened=happened, note=note)
-    Effects(tx).settle(request.effect_key, approval_id=approval_id, happened=happened)
-    if happened:
-        Runs(tx).executed(approval_id)
-    Outbox(tx).close("execute_approved", approval_id)
-    if request.state == "approved":
-        assert request.use_by is not None
-        Outbox(tx).add("execute_approved", approval_id, use_by=request.use_by, repeated=True)
-    return request
+    return await runtime.transact(lambda tx: change.replace(tx, recorded(tx), edit, editor=reviewer.person))
 
 
 def limit_changes(request: Approval) -> LimitChanges:

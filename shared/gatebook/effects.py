@@ -8,6 +8,7 @@ effect of every crash that falls between the two.
 from typing import Literal
 
 from gatebook.database.port import Row, Transaction
+from gatebook.errors import NotFoundError
 from gatebook.intents import Intent, Value, effect_key, marker_of
 
 EffectState = Literal["claimed", "done", "in_doubt", "not_applied"]
@@ -193,6 +194,21 @@ class Effects:
                 approval=approval_id,
             )
         )
+
+    def of_marker(self, marker: str, *, tenant: str) -> EffectRow:
+        """Return the effect with this marker.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        row = self._tx.one(
+            f"SELECT {_COLUMNS} FROM effects WHERE marker = :marker AND tenant = :tenant",  # noqa: S608 - constant
+            marker=marker,
+            tenant=tenant,
+        )
+        if row is None:
+            raise NotFoundError("no effect has this marker.", next_step="Run `gatebook attention` for valid ones.")
+        return _effect(row)
 
     def approved_of(self, run_id: str) -> list[EffectRow]:
         """Return what was executed for a run because a person approved it."""

@@ -13,12 +13,10 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from gatebook.admission import Admission
-from gatebook.approvals.cases import Case, Earlier
 from gatebook.approvals.models import OPEN_STATES, Approval, Origin
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.approvals.terms import outgrown
-from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.errors import (
     ApprovalDeniedError,
@@ -30,10 +28,10 @@ from gatebook.errors import (
 )
 from gatebook.injection import Broker, Caller
 from gatebook.intents import Facts, Intent, Passage, Value, digest, effect_key, fingerprint
+from gatebook.judging import judged
 from gatebook.reach import Reach
 from gatebook.runtime import Runtime
 from gatebook.switches import RESTORED, Switches
-from gatebook.telemetry import count_shadow
 
 ROOM = "foreign"
 """The server that these tools have in requests and in policy: `foreign.Bash`, `foreign.mcp__forge__open_issue`."""
@@ -207,24 +205,19 @@ class ForeignCalls:
         )
 
     def _verdict(self, tx: Transaction, asked: _Asked) -> Verdict:
-        settings, principal = self._runtime.settings, self._caller.principal
-        name = f"{ROOM}.{asked.call.tool_name}"
-        texts = Passage(where="input", text="\n".join(_texts(asked.call.tool_input)))
-        case = Case(
-            name=name,
+        call = asked.call
+        texts = Passage(where="input", text="\n".join(_texts(call.tool_input)))
+        return judged(
+            tx,
+            self._runtime,
+            name=f"{ROOM}.{call.tool_name}",
             reach=Reach.SEND,
             # It may notify anybody: no rule for quiet calls lets it pass.
-            facts=Facts(target=asked.call.tool_name, passages=(texts,), notifies=True),
-            content=asked.call.tool_input,
-            principal=principal,
-            mode=settings.mode,
-            at=moment(tx.now).astimezone(settings.zone),
-            earlier=Earlier(tx, name, principal, settings.tenant, settings.mode, asked.key),
+            facts=Facts(target=call.tool_name, passages=(texts,), notifies=True),
+            content=call.tool_input,
+            principal=self._caller.principal,
+            effect_key=asked.key,
         )
-        verdict = self._runtime.policy(Reach.SEND).judge(case)
-        for rule in verdict.shadow:
-            count_shadow(rule, tool=name, outcome=verdict.outcome.name.lower())
-        return verdict
 
     def _require_live(self, tx: Transaction) -> None:
         """Nobody here knows what a foreign tool does, so it counts as one that cannot be undone."""

@@ -1,82 +1,29 @@
-"""The decisions of the guard inside the database: recall, holds, policy, approval, claim. One transaction each."""
+"""The decisions of the guard inside the database: holds, policy, approval, claim. One transaction each."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from gatebook.approvals.cases import Case, Earlier
 from gatebook.approvals.holds import require_release, sensitive_passages
 from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.approvals.terms import outgrown, satisfied, strictest, terms_of
-from gatebook.asking import Asking
-from gatebook.clock import moment
 from gatebook.database.port import Transaction
 from gatebook.effects import Effect, EffectRow, Effects
-from gatebook.errors import (
-    ApprovalInvalidError,
-    GatebookError,
-    IdempotencyConflictError,
-)
+from gatebook.errors import ApprovalInvalidError, GatebookError, IdempotencyConflictError
 from gatebook.intents import Facts, Intent
+from gatebook.judging import judged
 from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
-from gatebook.refusals import blocked, in_doubt, in_progress, refusal_of_edited, required
+from gatebook.recalling import Claimed, Recalling, Replay
+from gatebook.refusals import blocked, required
 from gatebook.switches import RESTORED, Switches
-from gatebook.telemetry import CallRecord, count_shadow
-from gatebook.toolspec import Edit
+from gatebook.telemetry import CallRecord
 
 
-@dataclass(frozen=True)
-class Replay:
-    """The effect was done; its recorded result. `edited` is what was done where a person had changed the content."""
-
-    result: str
-    edited: Mapping[str, JsonValue] | None = None
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """The call is accepted: the effect that is its to perform, if any, and the number of its step, 0 for none.
-
-    `begun` is when its transaction was about to begin, by the steady clock of this process.
-    """
-
-    effect: Effect | None
-    step: int = 0
-    begun: float = 0.0
-
-
-class Gate(Asking):
+class Gate(Recalling):
     """The decisions on one call."""
-
-    def recall(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
-        """Look the effect up before anything else: done, interrupted and free to be taken over, or None when new.
-
-        Raises:
-            IdempotencyConflictError: If it was done, or is being done, with other content.
-            InProgressError: If another process performs it, or a late request may still land.
-            OutcomeUnknownError: If nobody can tell whether it happened.
-        """
-        known = self._known(tx, intent)
-        if isinstance(known, EffectRow):
-            self._require_settled(tx, known)
-        return known
-
-    def take_over(self, tx: Transaction, row: EffectRow) -> Claimed:
-        """Become the owner of an interrupted effect, with the grant that it holds.
-
-        Raises:
-            InProgressError: If its owner or a late request may still be at work, or another process was faster.
-        """
-        self._require_settled(tx, row)
-        taken = Effects(tx).take_over(row, owner=self.runtime.owner, lease_s=self.runtime.settings.lease_s)
-        if taken is None:
-            raise in_progress(0)
-        return Claimed(taken)
 
     def hold(self, tx: Transaction, facts: Facts) -> None:
         """Refuse while a sensitive text among the facts waits for a person.
@@ -151,7 +98,6 @@ class Gate(Asking):
         asked = self._was_asked(tx, intent)
         known = self._current(tx, intent) if asked else None
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
-        self.runtime.tell_policy(tx)
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)
         if asked:
@@ -181,7 +127,6 @@ class Gate(Asking):
         self.hold(tx, facts)
         self._require_undenied(tx, intent)
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
-        self.runtime.tell_policy(tx)
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)
         known = self._current(tx, intent)
@@ -189,81 +134,11 @@ class Gate(Asking):
             return known
         return self._ask(tx, intent, verdict, facts, known=known)
 
-    def edit(self, tx: Transaction, request: Approval, edit: Edit, *, editor: str) -> Approval:
-        """Put a person's change in the place of a pending request; what they wrote is judged as the call itself is.
-
-        Args:
-            tx: A transaction; it must be left to roll back when this raises.
-            request: The pending request.
-            edit: What the change comes to.
-            editor: The person.
-
-        Raises:
-            IdempotencyConflictError: If the changed call was already done or begun.
-            HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
-            ConflictError: If what was changed is not the newest any more.
-        """
-        if self._known(tx, edit.intent) is not None:
-            raise IdempotencyConflictError("this was already done or begun.", next_step="Deny the request instead.")
-        self.hold(tx, edit.facts)
-        self._require_undenied(tx, edit.intent)
-        verdict = self._verdict(tx, edit.facts, content=edit.intent.content, key=self._key(edit.intent))
-        if verdict.outcome is Outcome.DENY:
-            raise blocked(verdict)
-        # Before: what is stored closes the older requests for its target, and this one was not just superseded.
-        Approvals(tx).void(request, reason="edited")
-        edit.store(tx)
-        edited = self._ask(tx, edit.intent, verdict, edit.facts, known=request, editor=editor)
-        Runs(tx).asked_instead(request.approval_id, edited.approval_id)
-        return edited
-
-    def _known(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
-        row = Effects(tx).find(self._key(intent))
-        if row is None or row.state == "not_applied":
-            edited = self.edited(tx, intent)
-            return edited and self._instead(tx, edited)
-        if row.content_sha256 != intent.content_sha256:
-            raise IdempotencyConflictError(
-                "this was already done or begun with other content.", next_step="Do not repeat it; read the object."
-            )
-        if row.state == "done":
-            return Replay(_recorded(row))
-        if row.state == "in_doubt":
-            raise in_doubt()
-        return row
-
-    def edited(self, tx: Transaction, intent: Intent) -> Approval | None:
-        """Return the request that a person's change of this very call led to, unless it came back to this one."""
-        key = self._key(intent)
-        edited = Approvals(tx).edited(tenant=self.runtime.settings.tenant, effect_key=key)
-        return None if edited is None or edited.effect_key == key else edited
-
-    def _instead(self, tx: Transaction, edited: Approval) -> Replay | None:
-        """Return what was done instead of the call because a person changed it; None when that came to nothing.
-
-        Raises:
-            GatebookError: What the changed call would be refused with.
-        """
-        row = Effects(tx).find(edited.effect_key)
-        if row is not None and row.state == "done":
-            return Replay(_recorded(row), edited.content)
-        if row is not None and row.state == "in_doubt":
-            raise in_doubt()
-        refusal = refusal_of_edited(edited, now=tx.now)
-        if refusal is not None:
-            raise refusal
-        return None
-
     def _outgrown(self, tx: Transaction, known: Approval, verdict: Verdict) -> bool:
         """Whether policy became so strict that what people said, or were asked, is not enough any more."""
         if known.state == "approved":
             return not satisfied(known, Approvals(tx).decisions(known.approval_id), verdict)
         return known.state == "pending" and outgrown(known, verdict)
-
-    def _require_settled(self, tx: Transaction, row: EffectRow) -> None:
-        wait = row.lease_until + self.runtime.settings.settle_s - tx.steady
-        if wait > 0:
-            raise in_progress(wait)
 
     def _was_asked(self, tx: Transaction, intent: Intent) -> bool:
         """Whether there may be a yes or a no; what policy simply allows needs no further look."""
@@ -340,35 +215,16 @@ class Gate(Asking):
         )
 
     def _verdict(self, tx: Transaction, facts: Facts, *, content: dict[str, JsonValue], key: str = "") -> Verdict:
-        settings, name, principal = self.runtime.settings, self.spec.qualified, self.caller.principal
-        case = Case(
-            name=name,
+        return judged(
+            tx,
+            self.runtime,
+            name=self.spec.qualified,
             reach=self.spec.reach,
             facts=facts,
             content=content,
-            principal=principal,
-            mode=settings.mode,
-            at=moment(tx.now).astimezone(settings.zone),
-            earlier=Earlier(tx, name, principal, settings.tenant, settings.mode, key),
+            principal=self.caller.principal,
+            effect_key=key,
         )
-        verdict = self.runtime.policy(self.spec.reach).judge(case)
-        for rule in verdict.shadow:
-            count_shadow(rule, tool=name, outcome=verdict.outcome.name.lower())
-        return verdict
 
     def _run(self, tx: Transaction, handle: str) -> Run | None:
         return Runs(tx).active(handle) if handle and self.spec.is_step else None
-
-
-def _recorded(row: EffectRow) -> str:
-    """Return the recorded result.
-
-    Raises:
-        IdempotencyConflictError: If there is none: a person found out that it happened.
-    """
-    if not row.result:
-        raise IdempotencyConflictError(
-            "a person confirmed that this was done; its result is not recorded.",
-            next_step="Do not repeat it; read the object.",
-        )
-    return row.result

@@ -25,7 +25,7 @@ from gatebook.errors import (
     StorageFullError,
     StoreBusyError,
 )
-from gatebook.gate import Claimed, Gate, Replay
+from gatebook.gate import Gate
 from gatebook.injection import Caller, Scope
 from gatebook.intents import Facts, Intent, text_digest
 from gatebook.ledger.models import Run
@@ -33,6 +33,7 @@ from gatebook.ledger.runs import require_step
 from gatebook.messages import Message, written_arguments
 from gatebook.performing import Performance, size_of, too_late
 from gatebook.reach import Reach
+from gatebook.recalling import Claimed, Replay
 from gatebook.retry import counting_attempts
 from gatebook.runtime import Runtime
 from gatebook.switches import Switches

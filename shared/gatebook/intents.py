@@ -144,9 +144,13 @@ def _effect_key(tenant: str, mode: str, target: str, operation: str, subject: st
     return digest(["effect/1", tenant, target, operation, subject, *(["dry-run"] if mode != "live" else [])])
 
 
+MARK = "gb-"
+"""How every marker begins."""
+
+
 def marker_of(key: str) -> str:
     """Return the short mark that travels with the effect and is looked up before anything is repeated."""
-    return f"gb-{key[:26]}"
+    return f"{MARK}{key[:26]}"
 
 
 def fingerprint(

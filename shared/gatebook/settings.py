@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     decide_within_h: float = Field(default=72, gt=0, description="Hours a request waits for a decision.")
     use_within_h: float = Field(default=72, gt=0, description="Hours an approval may be used.")
     max_pending_per_principal: int = Field(
-        default=500, ge=1, description="Most requests of one principal that wait for a person."
+        default=500, ge=1, description="Most requests of one principal that wait for a person, and as many holds."
     )
     max_pending_per_tool: int = Field(
         default=500, ge=1, description="Most requests for one tool that wait for a person."

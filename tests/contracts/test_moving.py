@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from gatebook.approvals.verifying import verify
 from gatebook.database.moving import move
 from gatebook.database.postgres import PostgresDatabase
 from gatebook.errors import ConfigurationError
+from gatebook.jobs.auditing import sign
 from gatebook.ledger.recordings import Recordings
 from programs.processes import gatebook
 from suite import Json, Suite, ticket
@@ -17,7 +19,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 COMPARED = (
     "runs", "steps", "checkpoints", "effects", "approvals", "decisions", "outbox", "desk_tickets", "desk_comments",
-    "drafts", "classifications", "memory_items", "memory_versions", "recordings", "counters",
+    "drafts", "classifications", "memory_items", "memory_versions", "recordings", "counters", "audit_events",
+    "audit_checkpoints",
 )  # fmt: skip
 
 
@@ -26,6 +29,8 @@ async def test_a_night_goes_along_and_is_not_repeated(suite: Suite, postgres_url
     report = await suite.night()
     suite.approve(next(request.approval_id for request in suite.requests() if request.kind == "effect"))
     await suite.execute()
+    await sign(suite.runtime)
+    signed = suite.runtime.audit_key.public.read_file(suite.runtime.settings.checkpoint_path).checkpoints
     with closing(PostgresDatabase(SecretStr(postgres_url), suite.clock)) as target:
         copied = move(suite.runtime.database, target)
     moved = Suite(tmp_path / "moved", clock=suite.clock, overrides={"database_url": postgres_url})
@@ -37,6 +42,9 @@ async def test_a_night_goes_along_and_is_not_repeated(suite: Suite, postgres_url
         assert (await agent.ok("send_reply", arguments))["outcome"] == "replayed"
         found = await agent.ok("memory_search", query="support")
         assert found["hits"], "the search index filled itself"
+    verified = verify(moved.runtime.database, signed)
+    assert (verified.bad_seq, verified.checkpoints) == (None, 1)
+    assert verified == verify(suite.runtime.database, signed)
     again = await moved.night()
     assert again.model_dump(exclude={"duration_s"}) == report.model_dump(exclude={"duration_s"})
     with moved.runtime.database.transaction() as tx:

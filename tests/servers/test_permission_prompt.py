@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pydantic import JsonValue
 
+from gatebook.approvals.audit import Audit
 from gatebook.approvals.models import Reviewer
 from gatebook.foreign import MOST_PENDING
 from gatebook.runtime import Runtime
@@ -75,6 +76,14 @@ async def test_the_prompt_is_listed_without_an_output_schema_and_answers_in_both
         assert listed.output_schema is None
         assert set(cast("Json", listed.input_schema["properties"])) == {"tool_name", "input", "tool_use_id"}
         assert (await prompt(agent))["behavior"] == "deny"
+
+
+async def test_a_policy_first_seen_by_a_foreign_call_stands_in_the_audit_log(suite: Suite) -> None:
+    policy(suite, 'never = ["foreign.Bash"]')
+    for _ in range(2):
+        assert await behavior(suite) == "deny"
+    with suite.runtime.database.transaction() as tx:
+        assert [event.event for event in Audit(tx).events()] == ["policy.changed"]
 
 
 async def test_an_unknown_call_is_denied_and_waits_for_a_person(suite: Suite) -> None:

@@ -204,7 +204,9 @@ class Broker(RuleBasedStateMachine):
         chosen = self._in("in_doubt", index)
         with self.database.transaction() as tx:
             try:
-                after = Approvals(tx).settle_doubt(chosen, reviewer=reviewer, happened=happened, note="looked")
+                after = Approvals(tx).settle_doubt(
+                    chosen, reviewer=reviewer, channel="", happened=happened, note="looked"
+                )
             except ForbiddenError:
                 return
         in_time = after.use_by is not None and self.clock.now() < after.use_by

@@ -2,13 +2,17 @@
 
 import json
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
+from typing import cast
 
+import anyio
 import apsw
 import pytest
 import rfc8785
@@ -16,14 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from gatebook.approvals.audit import COLUMNS, NOTHING, Audit, entry, leaf_hash
+from gatebook.approvals.audit import COLUMNS, NOTHING, RESTORED, Audit, Event, entry, leaf_hash
 from gatebook.approvals.merkle import Tree
 from gatebook.approvals.signing import AuditKey, Checkpoint, append
 from gatebook.approvals.verifying import Verdict, verify
-from gatebook.clock import ManualClock
-from gatebook.database.port import Database
+from gatebook.clock import ManualClock, moment
+from gatebook.database.port import Database, Value
 from gatebook.database.sqlite import SqliteDatabase
-from gatebook.jobs.auditing import CHECKPOINT_EVERY, CHECKPOINT_EVERY_S
+from gatebook.jobs.auditing import CHECKPOINT_EVERY, CHECKPOINT_EVERY_S, sign
 from gatebook.jobs.kinds import find_jobs
 from gatebook.switches import PAUSE, Switches
 from gatebook_servers.cli import main
@@ -33,6 +37,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 BODY = st.dictionaries(TEXT, st.one_of(TEXT, st.integers(-(2**53) + 1, 2**53 - 1), st.booleans()), max_size=3)
 LOGS = st.lists(st.tuples(TEXT, TEXT, TEXT, BODY), min_size=2, max_size=8)
 NAMES = COLUMNS.split(", ")
+SQLITE_TRIGGERS = ("no_update", "no_delete", "at_the_end")
 Log = list[tuple[str, str, str, dict[str, JsonValue]]]
 
 
@@ -46,15 +51,20 @@ def write(database: Database, log: Log) -> Checkpoint:
     return Checkpoint(size=tree.size, root=tree.root())
 
 
+def unguarded(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None)
+    for name in SQLITE_TRIGGERS:
+        connection.execute(f"DROP TRIGGER audit_events_{name}")
+    return connection
+
+
 def tampered(log: Log, tamper: Callable[[sqlite3.Connection], object], *, with_checkpoint: bool = True) -> Verdict:
     """Return what is found after somebody without scruples and without the key opened the file."""
     with tempfile.TemporaryDirectory() as home:
         file = Path(home, "gatebook.db")
         with closing(SqliteDatabase(file, ManualClock())) as database:
             checkpoint = write(database, log)
-        connection = sqlite3.connect(file, isolation_level=None)
-        for name in ("no_update", "no_delete", "at_the_end"):
-            connection.execute(f"DROP TRIGGER audit_events_{name}")
+        connection = unguarded(file)
         tamper(connection)
         connection.close()
         with closing(SqliteDatabase(file, ManualClock())) as database:
@@ -82,6 +92,153 @@ def test_any_bit_flipped_is_found_and_where(log: Log, data: st.DataObject) -> No
     unchanged: list[bool] = []
     found = tampered(log, flip, with_checkpoint=False)
     assert unchanged == [True] or found.bad_seq == seq
+
+
+THREE: Log = [("a", "person:ada", "x", {"n": 1}), ("b", "agent:é", "y", {}), ("c", "gatebook", "z", {"t": "z"})]
+
+
+def flips(value: object) -> list[object]:
+    """Every value that one flipped bit makes of a stored one, as SQLite has it."""
+    if isinstance(value, str):
+        raw = value.encode()
+        flipped = [raw[:at] + bytes([raw[at] ^ 1 << bit]) + raw[at + 1 :] for at in range(len(raw)) for bit in range(8)]
+        return list(flipped)
+    if isinstance(value, int):
+        return [value ^ 1 << bit for bit in range(62)]
+    [bits] = struct.unpack(">Q", struct.pack(">d", value))
+    floats = [struct.unpack(">d", struct.pack(">Q", bits ^ 1 << bit))[0] for bit in range(64)]
+    return [number for number in floats if number == number]  # noqa: PLR0124 - SQLite has no NaN
+
+
+def test_every_bit_of_every_column_of_every_event_counts(suite: Suite) -> None:
+    database = suite.runtime.database
+    write(database, THREE)
+
+    def put(column: str, value: object, *, seq: object) -> None:
+        stored = "CAST(:value AS TEXT)" if isinstance(value, bytes) else ":value"
+        with database.transaction(durable=False) as tx:
+            tx.execute(
+                f"UPDATE audit_events SET {column} = {stored} WHERE seq = :seq",  # noqa: S608 - ours
+                value=cast("Value", value),
+                seq=cast("Value", seq),
+            )
+
+    with database.transaction() as tx:
+        tx.execute("DROP TRIGGER audit_events_no_update")
+        rows = tx.all(f"SELECT {COLUMNS} FROM audit_events ORDER BY seq")  # noqa: S608 - ours
+    tried = 0
+    for row, column in product(rows, NAMES):
+        for flipped in flips(row[column]):
+            if column == "seq" and flipped in (1, 2, 3):
+                continue  # another event has this number
+            put(column, flipped, seq=row["seq"])
+            # Only an event that would stand before the first one is missed there.
+            assert verify(database).bad_seq == (1 if (column, flipped) == ("seq", 0) else row["seq"]), (column, flipped)
+            put(column, row[column], seq=flipped if column == "seq" else row["seq"])
+            tried += 1
+    assert verify(database).bad_seq is None
+    assert tried > 3_500
+
+
+@pytest.mark.parametrize("renumbered", [False, True])
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 2), (2, 2), (2, 3), (3, 4), (4, 4), (1, 4)])
+def test_a_cut_at_the_head_in_the_middle_or_at_the_tail_is_found(first: int, last: int, *, renumbered: bool) -> None:
+    def cut(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM audit_events WHERE seq BETWEEN ? AND ?", (first, last))
+        if renumbered:
+            for seq in range(last + 1, 5):
+                connection.execute("UPDATE audit_events SET seq = ? WHERE seq = ?", (seq - last + first - 1, seq))
+
+    assert tampered([*THREE, THREE[0]], cut).bad_seq == first
+
+
+@pytest.mark.parametrize("seq", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_an_event_that_stands_there_twice_is_found(seq: int, at: int) -> None:
+    def double(connection: sqlite3.Connection) -> None:
+        [row] = connection.execute(f"SELECT {COLUMNS} FROM audit_events WHERE seq = ?", (seq,))  # noqa: S608 - ours
+        for moved in range(3, at - 1, -1):
+            connection.execute("UPDATE audit_events SET seq = ? WHERE seq = ?", (moved + 1, moved))
+        connection.execute("INSERT INTO audit_events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (at, *row[1:]))
+
+    # Before the event itself the copy is what the event was, and the event the second one.
+    assert tampered(THREE, double).bad_seq == (at + 1 if at == seq else at)
+
+
+def rechained(connection: sqlite3.Connection, rows: list[dict[str, str | int | float]]) -> None:
+    """Write another log whose hashes fit, as who knows the program but not the key can."""
+    connection.execute("DELETE FROM audit_events")
+    previous = NOTHING
+    for seq, row in enumerate(rows, 1):
+        written = {**row, "seq": seq, "prev_hash": previous}
+        previous = leaf_hash(written).hex()
+        connection.execute(
+            "INSERT INTO audit_events VALUES (:seq, :prev_hash, :hash, :actor, :event, :subject, :at, :body)",
+            {**written, "hash": previous},
+        )
+
+
+OTHER_HISTORIES: dict[str, Callable[[list[dict[str, str | int | float]]], list[dict[str, str | int | float]]]] = {
+    "the first event cut": lambda rows: rows[1:],
+    "one amid it cut": lambda rows: [rows[0], rows[2]],
+    "the last one cut": lambda rows: rows[:2],
+    "one doubled": lambda rows: [rows[0], *rows],
+    "two changed places": lambda rows: [rows[1], rows[0], rows[2]],
+    "another actor": lambda rows: [*rows[:2], {**rows[2], "actor": "person:eve"}],
+    "another event": lambda rows: [{**rows[0], "event": "d"}, *rows[1:]],
+    "another subject": lambda rows: [{**rows[0], "subject": "d"}, *rows[1:]],
+    "another time": lambda rows: [{**rows[0], "at": 1.5}, *rows[1:]],
+    "another body": lambda rows: [{**rows[0], "body": '{"n":2}'}, *rows[1:]],
+    "nothing at all": lambda _rows: [],
+    "a restore that was none": lambda rows: [
+        rows[0],
+        {**rows[1], "event": RESTORED, "body": '{"events":1,"head":"","signed":3,"signed_root":""}'},
+        *rows[2:],
+    ],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_HISTORIES)
+def test_another_history_with_hashes_that_fit_does_not_fit_the_checkpoint(name: str) -> None:
+    def rewrite(connection: sqlite3.Connection) -> None:
+        found = connection.execute(f"SELECT {COLUMNS} FROM audit_events ORDER BY seq").fetchall()  # noqa: S608 - ours
+        rechained(connection, OTHER_HISTORIES[name]([dict(zip(NAMES, row, strict=True)) for row in found]))
+
+    assert tampered(THREE, rewrite, with_checkpoint=False).bad_seq is None
+    assert tampered(THREE, rewrite).bad_seq is not None
+
+
+@pytest.mark.any_database
+def test_on_every_database_a_change_of_any_column_a_cut_and_a_swap_are_found(suite: Suite) -> None:
+    database = suite.runtime.database
+    checkpoint = write(database, THREE)
+    columns = [name for name in NAMES if name != "seq"]
+    with database.transaction() as tx:
+        for name in SQLITE_TRIGGERS if tx.dialect == "sqlite" else ["no_change"]:
+            tx.execute(f"DROP TRIGGER audit_events_{name}" + (" ON audit_events" if tx.dialect != "sqlite" else ""))
+        whole = [dict(row) for row in tx.all(f"SELECT {COLUMNS} FROM audit_events ORDER BY seq")]  # noqa: S608 - ours
+
+    def found(*statements: str) -> int | None:
+        """What is found after these statements; then the log is put back."""
+        with database.transaction() as tx:
+            for statement in statements:
+                tx.execute(statement)
+        bad = verify(database, [checkpoint]).bad_seq
+        with database.transaction() as tx:
+            tx.execute("DELETE FROM audit_events")
+            for row in whole:
+                names = ", ".join(f":{name}" for name in NAMES)
+                tx.execute(f"INSERT INTO audit_events ({COLUMNS}) VALUES ({names})", **row)  # noqa: S608 - ours
+        return bad
+
+    for seq in (1, 2, 3):
+        for column in columns:
+            value = "at + 1" if column == "at" else f"{column} || 'x'"
+            assert found(f"UPDATE audit_events SET {column} = {value} WHERE seq = {seq}") == seq  # noqa: S608 - ours
+        assert found(f"DELETE FROM audit_events WHERE seq = {seq}") == seq  # noqa: S608 - ours
+    moves = [f"UPDATE audit_events SET seq = {to} WHERE seq = {seq}" for seq, to in ((2, 9), (3, 2), (9, 3))]  # noqa: S608
+    assert found(*moves) == 2
+    assert found() is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -292,7 +449,84 @@ def test_a_checkpoint_with_any_bit_flipped_is_not_believed(data: st.DataObject) 
         key, file = AuditKey(Path(home, "audit.key")), Path(home, "checkpoints")
         for size in (3, 7):
             append(file, key.note(Checkpoint(size=size, root=bytes([size]) * 32)))
-        assert [found.size for found in key.public.read(file.read_text(encoding="utf-8"))[0]] == [3, 7]
-        raw = bytearray(file.read_bytes().rstrip(b"\n"))
+        whole = key.public.read_file(file)
+        assert ([found.size for found in whole.checkpoints], whole.damaged, whole.torn) == ([3, 7], None, 0)
+        raw = bytearray(file.read_bytes())
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-        assert key.public.read(raw.decode(errors="replace"))[1] is not None
+        found = key.public.read(bytes(raw))
+        assert found.damaged is not None
+        assert found.torn == 0
+        assert set(found.checkpoints) <= set(whole.checkpoints)
+
+
+def test_a_checkpoint_torn_at_any_byte_is_told_from_a_changed_one_and_the_next_one_heals_the_file(
+    tmp_path: Path,
+) -> None:
+    key, file = AuditKey(tmp_path / "audit.key"), tmp_path / "checkpoints"
+    first, second, third = (key.note(Checkpoint(size=size, root=bytes([size]) * 32)) for size in (3, 7, 9))
+    for length in range(1, len(second.encode()) - 1):
+        file.write_bytes(first.encode() + second.encode()[:length])
+        torn = key.public.read_file(file)
+        assert ([found.size for found in torn.checkpoints], torn.damaged, torn.torn) == ([3], None, 1), length
+        append(file, third)
+        healed = key.public.read_file(file)
+        assert ([found.size for found in healed.checkpoints], healed.damaged, healed.torn) == ([3, 9], None, 1), length
+    for garbage in (b"x", second.encode()[1:], second.encode()[:40] + b"\n\n\n\n\n", second.encode()[5:60]):
+        file.write_bytes(first.encode() + garbage)
+        assert key.public.read_file(file).damaged is not None
+        append(file, third)
+        assert key.public.read_file(file).damaged is not None, "what was changed is not healed"
+
+
+def test_a_log_verifies_by_the_public_key_that_somebody_kept_and_by_no_other(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GATEBOOK_HOME", str(suite.home))
+    write(suite.runtime.database, THREE)
+    anyio.run(sign, suite.runtime)
+    kept = tmp_path / "kept"
+    kept.write_bytes(suite.runtime.settings.checkpoint_path.read_bytes())
+    assert main(["approvals", "audit", "key"]) == 0
+    public = capsys.readouterr().out.splitlines()[0]
+    verifying = ["approvals", "audit", "verify", "--checkpoints", str(kept), "--public-key"]
+    assert main([*verifying, public]) == 0
+    # Who has the machine writes another history and signs it, with the key that is there or a new one.
+    connection = unguarded(suite.home / "gatebook.db")
+    connection.execute("DELETE FROM audit_events WHERE seq > 1")
+    connection.close()
+    (suite.home / "audit.key").unlink()
+    suite.runtime.settings.checkpoint_path.write_text(
+        AuditKey(suite.home / "audit.key").note(Checkpoint(size=1, root=bytes.fromhex(events_of(suite)[0].hash)))
+    )
+    assert main(["approvals", "audit", "verify"]) == 0, "the control: by itself the machine believes its own key"
+    assert main([*verifying, public]) == 1
+    assert main([*verifying[:3], "--public-key", public]) == 1
+    assert "signed with another key" in capsys.readouterr().err
+    assert main([*verifying, "abc"]) != 0
+    assert main([*verifying[:3], "--checkpoints", str(tmp_path / "nowhere")]) != 0
+
+
+def test_show_prints_the_events_since_a_time_as_lines_or_as_json(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GATEBOOK_HOME", str(suite.home))
+    write(suite.runtime.database, THREE)
+    suite.clock.advance(3_600)
+    write(suite.runtime.database, [("late", "person:lin", "w", {"n": 4})] * 2)
+    since = moment(events_of(suite)[-1].at).isoformat()
+    assert main(["approvals", "audit", "show", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert shown == [{**event.model_dump(), "body": json.loads(event.body)} for event in events_of(suite)]
+    assert main(["approvals", "audit", "show", "--since", since]) == 0
+    out = capsys.readouterr().out
+    assert "events 4 to 5" in out
+    assert "person:lin" in out
+    assert "person:ada" not in out
+    for wrong in ("yesterday", "2026-11-21T18:00:00"):
+        with pytest.raises(SystemExit):
+            main(["approvals", "audit", "show", "--since", wrong])
+
+
+def events_of(suite: Suite) -> list[Event]:
+    with suite.runtime.database.transaction() as tx:
+        return Audit(tx).events()

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import pytest
 
 from fakes.troubled_desk import Trouble, TroubledDesk
+from gatebook.approvals.audit import Audit
 from gatebook.approvals.models import Approval, Decision, Reviewer
 from gatebook.approvals.requests import Approvals
-from gatebook.deciding import decide_batch, deny_batch, edit, settle
+from gatebook.deciding import decide_batch, deny_batch, edit
 from gatebook.effects import EffectRow, Effects
 from gatebook.errors import (
     ConflictError,
@@ -20,6 +21,7 @@ from gatebook.errors import (
 )
 from gatebook.guard import Guard
 from gatebook.retry import AmbiguousError
+from gatebook.settling import settle
 from gatebook_servers.catalogue import catalogue
 from gatebook_servers.tickets.ports import open_desk
 from suite import ADA, REPLY, Agent, Json, Suite, approved_reply, the_effect, the_job, ticket
@@ -343,6 +345,30 @@ async def test_a_yes_under_a_stricter_policy_holds_and_a_forbidden_one_does_noth
     assert request_of(suite, other.approval_id).state_reason == "policy_blocked"
 
 
+@pytest.mark.parametrize("body", ["Open it.\nRename it.", "Open it.\r\nRename it.", None])
+async def test_a_change_that_changes_nothing_is_refused_and_leaves_no_draft(suite: Suite, body: str | None) -> None:
+    policy(suite, 'edit = ["body"]')
+    async with suite.agent("tickets") as agent:
+        _, request = await ask(suite, agent, body="Open it.\nRename it.")
+    drafts = suite.count("drafts")
+    with pytest.raises(InvalidArgumentsError, match="nothing would change"):
+        await change(suite, request, changes={} if body is None else {"body": body})
+    assert (suite.count("drafts"), decisions(suite, request.approval_id)) == (drafts, [])
+    assert [one.approval_id for one in suite.requests()] == [request.approval_id]
+
+
+async def test_a_policy_first_seen_by_a_persons_change_stands_in_the_audit_log(suite: Suite) -> None:
+    async with suite.agent("tickets") as agent:
+        _, request = await ask(suite, agent)
+    policy(suite, 'quorum = 2, edit = ["body"]')
+    edited = await change(suite, request)
+    assert edited.quorum == 2
+    with suite.runtime.database.transaction() as tx:
+        told = [event.event for event in Audit(tx).events()]
+    assert told.count("policy.changed") == 2
+    assert told.index("request.edited") > len(told) - told[::-1].index("policy.changed") - 1
+
+
 async def in_doubt(suite: Suite) -> tuple[Json, Approval]:
     """Send an approved reply to a desk that cannot tell whether it arrived."""
     send = await approved_reply(suite)
@@ -356,7 +382,9 @@ async def in_doubt(suite: Suite) -> tuple[Json, Approval]:
 
 def settled(suite: Suite, request: Approval, *, happened: bool) -> tuple[Approval, EffectRow]:
     with suite.runtime.database.transaction() as tx:
-        after = settle(tx, request.approval_id, reviewer=ADA, happened=happened, note="looked into the desk")
+        after = settle(
+            tx, request.approval_id, reviewer=ADA, channel="test", happened=happened, note="looked into the desk"
+        )
         effect = Effects(tx).find(request.effect_key)
     assert effect is not None
     return after, effect
@@ -371,8 +399,9 @@ async def test_a_person_who_saw_that_it_happened_settles_the_doubt_for_good(suit
     assert await suite.execute() is None
     with pytest.raises(ConflictError):
         settled(suite, request, happened=False)
-    assert [(one.verdict, one.reason) for one in decisions(suite, request.approval_id)][-1] == (
+    assert [(one.verdict, one.channel, one.reason) for one in decisions(suite, request.approval_id)][-1] == (
         "settle",
+        "test",
         "looked into the desk",
     )
 

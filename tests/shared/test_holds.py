@@ -1,9 +1,11 @@
 """Holds: what mentions a sensitive matter waits for a person. Only the tickets server runs here, no classifier."""
 
+from typing import cast
+
 import pytest
 
 from gatebook.approvals.requests import Approvals
-from suite import Agent, Answer, Json, Suite, ticket
+from suite import SINCE, UNTIL, Agent, Answer, Json, Suite, ticket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
@@ -222,3 +224,24 @@ async def test_a_hold_shows_a_person_every_sensitive_text_and_never_releases_an_
     suite.approve(held.approval_id)
     with suite.runtime.database.transaction() as tx:
         assert Approvals(tx).consume(tenant="default", fingerprint=held.fingerprint) is None
+
+
+async def test_holds_beyond_the_ceiling_hold_without_a_card_until_people_decided_some(suite: Suite) -> None:
+    small = suite.another_process(max_pending_per_principal=3)
+    refs = [f"local:AB-{number}" for number in range(1, 8)]
+    suite.tickets([ticket(ref.removeprefix("local:"), body=spoken("refund")) for ref in refs])
+    async with suite.agent("tickets", runtime=small) as agent:
+        page = await agent.ok("pull_tickets", subscription="test", since=SINCE, until=UNTIL)
+        assert len(cast("list[Json]", page["tickets"])) == 7
+        for _ in range(2):
+            for ref in refs:
+                assert (await agent.call("draft_reply", ref=ref, body=HARMLESS)).code == "held"
+        for number in range(20):
+            answer = await agent.call("draft_reply", ref=refs[-1], body=f"{HARMLESS} Refund {number}.")
+            assert (answer.code, answer.error["limit"]) == ("held", 3)
+        assert [request.kind for request in suite.requests("all")] == ["hold"] * 3
+        assert (suite.count("drafts"), suite.count("effects")) == (0, 0)
+        suite.approve(suite.requests()[0].approval_id)
+        answer = await agent.call("draft_reply", ref=refs[-1], body=HARMLESS)
+        assert answer.error["approval_id"] in [request.approval_id for request in suite.requests()]
+    assert len(suite.requests()) == 3

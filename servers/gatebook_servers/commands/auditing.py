@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gatebook.approvals.audit import Audit
-from gatebook.approvals.signing import Checkpoint, PublicKey
+from gatebook.approvals.signing import Notes, PublicKey
 from gatebook.approvals.verifying import Verdict, verify
 from gatebook.clock import moment
 from gatebook.errors import ConfigurationError
@@ -38,17 +38,17 @@ def add(commands: Commands) -> None:
 def verify_command(options: argparse.Namespace) -> int:
     """Walk the whole log and compare it with the checkpoints."""
     with opened() as runtime:
-        checkpoints, damaged = _checkpoints(runtime, options.checkpoints, options.public_key)
-        verdict = verify(runtime.database, checkpoints)
-    if damaged is not None and verdict.bad_seq is None:
+        notes = _notes(runtime, options.checkpoints, options.public_key)
+        verdict = verify(runtime.database, notes.checkpoints)
+    if notes.damaged is not None and verdict.bad_seq is None:
         # What is good up to the last checkpoint that can be believed is not proven behind it.
-        proven = max((checkpoint.size for checkpoint in checkpoints), default=0)
-        fault = f"line {damaged} of the checkpoints is damaged, or signed with another key"
+        proven = max((checkpoint.size for checkpoint in notes.checkpoints), default=0)
+        fault = f"line {notes.damaged} of the checkpoints is damaged, or signed with another key"
         verdict = verdict.model_copy(update={"bad_seq": proven + 1, "fault": fault})
     if options.json:
-        emit(verdict.model_dump(mode="json"))
+        emit({**verdict.model_dump(mode="json"), "torn_checkpoints": notes.torn})
     else:
-        _tell(verdict)
+        _tell(verdict, torn=notes.torn)
     return 0 if verdict.bad_seq is None else FAULTY
 
 
@@ -83,21 +83,22 @@ def key_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _checkpoints(runtime: Runtime, named: Path | None, key: str | None) -> tuple[list[Checkpoint], int | None]:
-    file = named or runtime.settings.checkpoint_path
-    try:
-        notes = file.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        if named is None:
-            return [], None
-        raise ConfigurationError("there is no such file of checkpoints.", next_step="Name another one.") from None
-    except OSError as error:
-        raise ConfigurationError("the checkpoints cannot be read.", next_step="Name another file.") from error
+def _notes(runtime: Runtime, named: Path | None, key: str | None) -> Notes:
+    if named is not None and not named.exists():
+        raise ConfigurationError("there is no such file of checkpoints.", next_step="Name another one.")
     public = PublicKey.from_hex(key) if key else runtime.audit_key.public
-    return public.read(notes)
+    return public.read_file(named or runtime.settings.checkpoint_path)
 
 
-def _tell(verdict: Verdict) -> None:
+def _tell(verdict: Verdict, *, torn: int) -> None:
+    for restore in verdict.restores:
+        say(
+            f"event {restore.seq}: {restore.person} put the database back from a copy at "
+            f"{moment(restore.at).isoformat(timespec='seconds')}; the log went on from {restore.events} events, "
+            f"of {restore.signed} that were signed"
+        )
+    if torn:
+        say(f"{torn} checkpoints were not written to their end, as by a crash; they prove nothing")
     if verdict.bad_seq is not None:
         complain(f"the audit log is not what it was, from event {verdict.bad_seq} on: {verdict.fault}")
         return

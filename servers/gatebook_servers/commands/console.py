@@ -19,7 +19,7 @@ from gatebook.transports.ending import Background
 from gatebook.transports.serving import Underway, run_app
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import catalogue
-from gatebook_servers.commands.context import Commands, opened
+from gatebook_servers.commands.context import Commands, opened, person
 from gatebook_servers.commands.lookups import RoomLookups
 from gatebook_servers.commands.output import complain, emit, say, table
 from gatebook_servers.commands.serving import stopping
@@ -91,19 +91,19 @@ def list_command(options: argparse.Namespace) -> int:
     with opened() as runtime, runtime.database.transaction() as tx:
         found = People(tx).all()
     if options.json:
-        emit([person.model_dump(mode="json") for person in found])
+        emit([one.model_dump(mode="json") for one in found])
         return 0
     table(
         f"{len(found)} people",
         ["name", "roles", "", "since"],
         [
             (
-                person.name,
-                ", ".join(person.roles) or "looks on",
-                "disabled" if person.disabled else "",
-                moment(person.created_at).isoformat(timespec="minutes"),
+                one.name,
+                ", ".join(one.roles) or "looks on",
+                "disabled" if one.disabled else "",
+                moment(one.created_at).isoformat(timespec="minutes"),
             )
-            for person in found
+            for one in found
         ],
     )
     return 0
@@ -114,15 +114,15 @@ def add_command(options: argparse.Namespace) -> int:
     roles = () if options.looks_on else tuple(options.role) or (REVIEWER,)
     password_hash = hashed(_password())
     with opened() as runtime, runtime.database.transaction() as tx:
-        person = People(tx).add(options.name, password_hash=password_hash, roles=roles)
-    say(f"{person.name} may sign in: {', '.join(person.roles) or 'looks on'}")
+        added = People(tx, by=person()).add(options.name, password_hash=password_hash, roles=roles)
+    say(f"{added.name} may sign in: {', '.join(added.roles) or 'looks on'}")
     return 0
 
 
 def disable_command(options: argparse.Namespace) -> int:
     """Let somebody in no more."""
     with opened() as runtime, runtime.database.transaction() as tx:
-        People(tx).disable(options.name)
+        People(tx, by=person()).disable(options.name)
     say(f"{options.name} is disabled; their sessions are over")
     return 0
 
@@ -131,7 +131,7 @@ def password_command(options: argparse.Namespace) -> int:
     """Set somebody's password."""
     password_hash = hashed(_password())
     with opened() as runtime, runtime.database.transaction() as tx:
-        People(tx).set_password(options.name, password_hash=password_hash)
+        People(tx, by=person()).set_password(options.name, password_hash=password_hash)
     say(f"{options.name} has a new password; their sessions are over")
     return 0
 

@@ -166,7 +166,12 @@ def attention_command(options: argparse.Namespace) -> int:
         )
     else:
         rows = [(r.approval_id, r.state, r.tool, r.target, r.state_reason) for r in requests]
-        rows += [(e.marker, e.state, e.tool, e.target, "look into the desk") for e in effects]
+        known = {request.approval_id for request in requests}
+        rows += [
+            (e.marker, e.state, e.tool, e.target, "look into the desk, then settle it")
+            for e in effects
+            if e.approval_id not in known
+        ]
         rows += [(j.subject, "failed", j.kind, "", j.error) for j in jobs]
         table(f"{len(rows)} need attention", ["id", "state", "what", "about", "why"], rows)
     return 1 if requests or effects or jobs else 0

@@ -2,13 +2,17 @@
 
 import argparse
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+
+import anyio
 
 from gatebook.database.moving import move
 from gatebook.database.sqlite import SqliteDatabase, put_back
 from gatebook.errors import ConfigurationError
+from gatebook.jobs.restoring import restored
 from gatebook.settings import load_settings
-from gatebook.switches import PAUSE, RESTORED, Switches
+from gatebook.switches import PAUSE, Switches
 from gatebook_servers.commands.context import Commands, opened, person
 from gatebook_servers.commands.output import say
 
@@ -44,8 +48,10 @@ def restore_command(options: argparse.Namespace) -> int:
         aside = put_back(options.file, settings.database_path)
         if aside:
             say(f"what was there is kept as {aside}")
-    with opened(settings) as runtime, runtime.database.transaction() as tx:
-        Switches(tx).set(RESTORED, reason="put back from a copy", person=person())
+    with opened(settings) as runtime:
+        checkpoints = anyio.run(partial(restored, runtime, person=person()))
+    if checkpoints:
+        say(f"the audit log is shorter than what was signed of it; its checkpoints are kept as {checkpoints}")
     say("restored: every effect is looked up at the desk before it is performed")
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -9,10 +10,12 @@ import anyio
 
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
-from gatebook.deciding import edit, settle
+from gatebook.deciding import edit
 from gatebook.errors import ConfigurationError
 from gatebook.guard import Guard
+from gatebook.intents import MARK
 from gatebook.runtime import Runtime
+from gatebook.settling import settle, settle_unasked
 from gatebook_servers.catalogue import catalogue
 from gatebook_servers.commands.context import Commands, opened, reviewer
 from gatebook_servers.commands.output import emit, say
@@ -31,7 +34,7 @@ def add(actions: Commands) -> None:
     edition.add_argument("--file", required=True, help="the new text in UTF-8, - for standard input")
     edition.set_defaults(run=edit_command)
     settlement = actions.add_parser("settle", help="say what became of an effect in doubt, after looking")
-    settlement.add_argument("id")
+    settlement.add_argument("id", help="the request, or the marker where nobody had to approve it")
     outcome = settlement.add_mutually_exclusive_group(required=True)
     outcome.add_argument("--happened", action="store_true", help="it was done; it is never repeated")
     outcome.add_argument("--did-not", action="store_true", help="it was not done; while the approval lasts it is tried")
@@ -57,7 +60,11 @@ def edit_command(options: argparse.Namespace) -> int:
 def settle_command(options: argparse.Namespace) -> int:
     """Record what a person found out about an effect in doubt."""
     with opened() as runtime, runtime.database.transaction() as tx:
-        after = settle(tx, options.id, reviewer=reviewer(), happened=options.happened, note=options.note)
+        if options.id.startswith(MARK):
+            found = partial(settle_unasked, tx, runtime.settings, options.id)
+        else:
+            found = partial(settle, tx, options.id)
+        after = found(reviewer=reviewer(), channel=CHANNEL, happened=options.happened, note=options.note)
     say(f"settled: {after.state}")
     return 0
 

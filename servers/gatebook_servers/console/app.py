@@ -97,6 +97,7 @@ def _decisions() -> list[BaseRoute]:
         "/requests/{approval_id}/deny": requests.deny_request,
         "/requests/{approval_id}/settle": requests.settle_request,
         "/requests/{approval_id}/edit": editing.edit_request,
+        "/effects/{marker}/settle": requests.settle_effect,
         "/batch/{approval_id}": batches.approve_batch,
         "/batch/{approval_id}/deny": batches.deny_batch_lines,
     }

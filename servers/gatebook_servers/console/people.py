@@ -7,8 +7,9 @@ from typing import Annotated
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, JsonValue
 
+from gatebook.approvals.audit import SYSTEM, Audit
 from gatebook.approvals.models import EVERY_ROLE, Reviewer
 from gatebook.database.port import Transaction
 from gatebook.errors import ConflictError, InvalidArgumentsError, NotFoundError
@@ -49,16 +50,27 @@ class Person(Value):
         return bool(self.roles)
 
     @property
+    def actor(self) -> str:
+        """Who they are in the records."""
+        return actor_of(self.name)
+
+    @property
     def reviewer(self) -> Reviewer:
         """Who they are to the broker."""
-        return Reviewer(person=f"person:{self.name}", roles=(EVERY_ROLE,) if self.is_admin else self.roles)
+        return Reviewer(person=self.actor, roles=(EVERY_ROLE,) if self.is_admin else self.roles)
 
 
 class People:
-    """The people table, inside one transaction."""
+    """The people table, inside one transaction. Every change of it is told to the audit log.
 
-    def __init__(self, transaction: Transaction) -> None:
+    Args:
+        transaction: The transaction.
+        by: Who changes it, `person:...`.
+    """
+
+    def __init__(self, transaction: Transaction, *, by: str = SYSTEM) -> None:
         self._tx = transaction
+        self._by = by
 
     def add(self, name: str, *, password_hash: str, roles: tuple[str, ...]) -> Person:
         """Add somebody.
@@ -87,6 +99,7 @@ class People:
         )
         if not added:
             raise ConflictError("there is somebody of this name.", next_step="Choose another name.")
+        self._tell(name, "person.added", roles=list(roles))
         return self.get(name)
 
     def add_first(self, name: str, *, password_hash: str) -> Person:
@@ -98,7 +111,10 @@ class People:
         """
         if self.any():
             raise ConflictError("the first person exists.", next_step="Sign in.")
-        return self.add(name, password_hash=password_hash, roles=(ADMIN,))
+        self._by = actor_of(name)
+        person = self.add(name, password_hash=password_hash, roles=(ADMIN,))
+        self._tell(name, "first_run.used")
+        return person
 
     def any(self) -> bool:
         """Whether there is anybody, disabled ones included."""
@@ -131,7 +147,7 @@ class People:
         Raises:
             NotFoundError: If there is nobody of this name.
         """
-        self._change(name, "password = :password", password=password_hash)
+        self._change(name, "person.password_set", "password = :password", password=password_hash)
 
     def disable(self, name: str) -> None:
         """Let somebody in no more, at once. What they decided stays.
@@ -139,9 +155,9 @@ class People:
         Raises:
             NotFoundError: If there is nobody of this name.
         """
-        self._change(name, "disabled = 1")
+        self._change(name, "person.disabled", "disabled = 1")
 
-    def _change(self, name: str, change: str, **values: str) -> None:
+    def _change(self, name: str, event: str, change: str, **values: str) -> None:
         changed = self._tx.execute(
             f"UPDATE people SET {change}, changed_at = :now WHERE name = :name",  # noqa: S608 - constants
             name=name,
@@ -150,7 +166,16 @@ class People:
         )
         if not changed:
             raise NotFoundError("there is nobody of this name.", next_step="Run `gatebook console people list`.")
-        self._tx.execute("DELETE FROM sessions WHERE name = :name", name=name)
+        ended = self._tx.execute("DELETE FROM sessions WHERE name = :name", name=name)
+        self._tell(name, event, sessions_ended=ended)
+
+    def _tell(self, name: str, event: str, **body: JsonValue) -> None:
+        Audit(self._tx).record(event, actor=self._by, subject=actor_of(name), body=body)
+
+
+def actor_of(name: str) -> str:
+    """Return who somebody of this name is in the records."""
+    return f"person:{name}"
 
 
 def hashed(password: str) -> str:

@@ -4,10 +4,11 @@ import hashlib
 import hmac
 import secrets
 
+from gatebook.approvals.audit import SYSTEM, Audit
 from gatebook.clock import new_id
 from gatebook.database.port import Transaction
 from gatebook.errors import NotFoundError, RateLimitedError
-from gatebook_servers.console.people import People, Person
+from gatebook_servers.console.people import People, Person, actor_of
 
 IDLE_S = 30 * 60.0
 """A session ends this long after its last page, seconds."""
@@ -17,6 +18,8 @@ WINDOW_S = 15 * 60.0
 """Over how many seconds failed sign-ins are counted."""
 MOST_BY_NAME = 10
 MOST_BY_ADDRESS = 30
+NOBODY = "nobody"
+"""The subject of a refused sign-in under a name that nobody has: what was typed may be anything, a password even."""
 
 _SEEN_EVERY_S = 60.0
 """How exactly the last page's time is kept: not every page has to write."""
@@ -38,7 +41,7 @@ def seen_token(cookie: str, fingerprint: str) -> str:
 
 
 class Sessions:
-    """The tables of sessions and failed sign-ins, inside one transaction."""
+    """The tables of sessions and failed sign-ins, inside one transaction. The audit log is told of both."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
@@ -46,17 +49,20 @@ class Sessions:
     def begin(self, person: Person) -> str:
         """Begin a session and return its secret, which is kept nowhere; forget those that ended by themselves."""
         token = new_token()
-        self._tx.execute(
-            "DELETE FROM sessions WHERE seen_at <= :idle OR begun_at <= :old",
+        over = self._tx.all(
+            "DELETE FROM sessions WHERE seen_at <= :idle OR begun_at <= :old RETURNING name",
             idle=self._tx.now - IDLE_S,
             old=self._tx.now - LONGEST_S,
         )
+        for row in over:
+            self._tell_of_end(str(row["name"]), actor=SYSTEM, why="clock")
         self._tx.execute(
             "INSERT INTO sessions (token_sha256, name, begun_at, seen_at) VALUES (:token, :name, :now, :now)",
             token=_sha256(token),
             name=person.name,
             now=self._tx.now,
         )
+        Audit(self._tx).record("session.begun", actor=person.actor, subject=person.actor, body={})
         return token
 
     def person(self, token: str, *, active: bool = True) -> Person | None:
@@ -83,14 +89,18 @@ class Sessions:
         return _enabled(self._tx, str(row["name"]))
 
     def end(self, token: str) -> None:
-        """End a session."""
-        self._tx.execute("DELETE FROM sessions WHERE token_sha256 = :token", token=_sha256(token))
+        """End a session, if this is one."""
+        row = self._tx.one("DELETE FROM sessions WHERE token_sha256 = :token RETURNING name", token=_sha256(token))
+        if row is not None:
+            name = str(row["name"])
+            self._tell_of_end(name, actor=actor_of(name), why="signed_out")
 
     def attempt(self, *, name: str, address: str) -> str:
         """Count a sign-in as failed before its password is looked at; what `succeeded` takes back.
 
         Raises:
-            RateLimitedError: If too many failed lately, for this name or from this address.
+            RateLimitedError: If too many failed lately, for this name or from this address. The transaction must be
+                kept all the same: the audit log is told.
         """
         self._tx.execute("DELETE FROM login_attempts WHERE tried_at <= :old", old=self._tx.now - WINDOW_S)
         row = self._tx.one(
@@ -101,6 +111,7 @@ class Sessions:
             address=address,
         )
         if row and (int(row["by_name"] or 0) >= MOST_BY_NAME or int(row["by_address"] or 0) >= MOST_BY_ADDRESS):
+            self._tell_once("sign_in.locked", name)
             raise RateLimitedError(
                 "too many sign-ins failed.", next_step="Wait a quarter of an hour.", retry_after_s=WINDOW_S
             )
@@ -118,6 +129,31 @@ class Sessions:
     def succeeded(self, attempt_id: str) -> None:
         """Take back what `attempt` counted."""
         self._tx.execute("DELETE FROM login_attempts WHERE attempt_id = :id", id=attempt_id)
+
+    def failed(self, attempt_id: str, *, name: str) -> None:
+        """Tell of a sign-in with a wrong name or password.
+
+        It counts from now on. That is written whether or not the log is told, for the answer's time to tell no names.
+        """
+        self._tx.execute(
+            "UPDATE login_attempts SET tried_at = :now WHERE attempt_id = :id", now=self._tx.now, id=attempt_id
+        )
+        self._tell_once("sign_in.refused", name)
+
+    def _tell_once(self, event: str, name: str) -> None:
+        """Tell the audit log, once per person and window: who guesses passwords must not be able to flood it."""
+        known = self._tx.one("SELECT 1 AS one FROM people WHERE name = :name", name=name)
+        subject = actor_of(name) if known else NOBODY
+        told = self._tx.one(
+            "SELECT at FROM audit_events WHERE subject = :subject AND event = :event ORDER BY seq DESC LIMIT 1",
+            subject=subject,
+            event=event,
+        )
+        if told is None or float(told["at"] or 0) <= self._tx.now - WINDOW_S:
+            Audit(self._tx).record(event, actor=SYSTEM, subject=subject, body={})
+
+    def _tell_of_end(self, name: str, *, actor: str, why: str) -> None:
+        Audit(self._tx).record("session.ended", actor=actor, subject=actor_of(name), body={"why": why})
 
 
 def _enabled(tx: Transaction, name: str) -> Person | None:

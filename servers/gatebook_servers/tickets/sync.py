@@ -1,7 +1,10 @@
 """What a subscription was handed already, and the holds that begin as a ticket is handed out."""
 
+from contextlib import suppress
+
 from gatebook.approvals.holds import HoldRequest, hold, sensitive_passages
 from gatebook.database.port import Transaction
+from gatebook.errors import HeldError
 from gatebook.injection import Caller
 from gatebook.intents import Facts
 from gatebook.runtime import Runtime
@@ -58,10 +61,13 @@ async def hold_sensitive(runtime: Runtime, desk: TicketDesk, caller: Caller, tic
         server="tickets",
         tool="pull_tickets",
         decide_within_s=settings.decide_within_s,
+        most_pending=settings.max_pending_per_principal,
         facts=briefing(desk.account, ticket, comments),
     )
 
     def ask(tx: Transaction) -> None:
-        hold(tx, request, found)
+        # Where too many wait it is held without a request: whoever acts on it is refused, and asks again.
+        with suppress(HeldError):
+            hold(tx, request, found)
 
     await runtime.transact(ask)

@@ -19,8 +19,12 @@ SYSTEM = "gatebook"
 """The actor where nobody acts but the program: clocks, grants, and what makes a request void."""
 POLICY = "policy"
 """The subject of the events about the policy's file."""
+LOG = "audit"
+"""The subject of the events about the log itself."""
 NOTHING = "0" * 64
 """What the first event names as the hash before it."""
+RESTORED = "log.restored"
+"""The event of a database that was put back from a copy."""
 COLUMNS = "seq, prev_hash, hash, actor, event, subject, at, body"
 
 _LEAF = b"\0"
@@ -138,9 +142,32 @@ class Audit:
         else:
             self.moved(approval_id, state, reason=reason)
 
+    def settled_unasked(self, marker: str, reviewer: Reviewer, *, channel: str, happened: bool, note: str) -> None:
+        """Tell what a person found out about an effect that nobody had to approve."""
+        body: dict[str, JsonValue] = {"channel": channel, "happened": happened, "roles": list(reviewer.roles)}
+        self.record("effect.settled", actor=reviewer.person, subject=marker, body=body | _words(note))
+
     def switched(self, name: str, *, on: bool, person: str, reason: str = "") -> None:
         """Tell of a switch that a person turned."""
         self.record(f"switch.{'on' if on else 'off'}", actor=person, subject=name, body=_words(reason))
+
+    def restored(self, *, person: str, signed: int, root: str) -> int:
+        """Tell that the database was put back from a copy.
+
+        Args:
+            person: Who put it back.
+            signed: Of how many events the last checkpoint told, 0 where there was none.
+            root: The root of the tree over them.
+
+        Returns:
+            How many events the log had before this one.
+        """
+        last = self._tx.one("SELECT seq, hash FROM audit_events ORDER BY seq DESC LIMIT 1")
+        events = int(last["seq"] or 0) if last else 0
+        head = str(last["hash"]) if last else NOTHING
+        body: dict[str, JsonValue] = {"events": events, "head": head, "signed": signed, "signed_root": root}
+        self.record(RESTORED, actor=person, subject=LOG, body=body)
+        return events
 
     def saw_policy(self, sha256: str) -> bool:
         """Tell of a policy that is not the last one that was seen.

@@ -29,6 +29,7 @@ class HoldRequest(Value):
     server: str
     tool: str
     decide_within_s: float
+    most_pending: int
     facts: Briefing = Briefing()
 
 
@@ -45,7 +46,11 @@ def sensitive_passages(terms: SensitiveTerms, facts: Facts) -> dict[str, tuple[P
 def hold(
     transaction: Transaction, request: HoldRequest, found: dict[str, tuple[Passage, tuple[str, ...]]]
 ) -> Approval | None:
-    """Return the hold that waits (or was denied) for these passages, made if need be; None when all are released."""
+    """Return the hold that waits (or was denied) for these passages, made if need be; None when all are released.
+
+    Raises:
+        HeldError: If as many holds of this principal wait as may: then it is held without a request.
+    """
     approvals = Approvals(transaction)
     known = approvals.holds_of(tenant=request.tenant, target=request.target)
     released = {sha for hold_ in known if hold_.state == "approved" for sha in _hashes(hold_)}
@@ -117,6 +122,12 @@ def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Pa
     open_request = approvals.of_fingerprint(tenant=request.tenant, fingerprint=print_)
     if open_request and open_request.state == "pending":
         return open_request
+    if approvals.holds_waiting(tenant=request.tenant, principal=request.principal) >= request.most_pending:
+        raise HeldError(
+            "a sensitive matter waits for a person, behind many others; nobody was asked about it yet.",
+            next_step="Go on with other tickets; a later call asks once people decided some.",
+            details={"limit": request.most_pending},
+        )
     return approvals.ask(
         tenant=request.tenant,
         principal=request.principal,

@@ -1,6 +1,7 @@
 """The records of the approval broker."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, Field, JsonValue
@@ -36,6 +37,10 @@ class Reviewer(Value):
 
 def _decoded(value: object) -> object:
     return json.loads(value) if isinstance(value, str) else value
+
+
+def _lines(text: JsonValue) -> JsonValue:
+    return text.replace("\r\n", "\n") if isinstance(text, str) else text
 
 
 class Approval(Value):
@@ -91,6 +96,10 @@ class Approval(Value):
     def fields(self) -> dict[str, JsonValue]:
         """What a yes is to, by name; of a foreign call, the fields of its input."""
         return cast("dict[str, JsonValue]", self.content["input"]) if self.kind == "foreign" else self.content
+
+    def changed_by(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the new texts of its fields that differ from what is there, not only in how lines end."""
+        return {name: text for name, text in texts.items() if _lines(text) != _lines(self.fields.get(name))}
 
     @property
     def batchable(self) -> bool:

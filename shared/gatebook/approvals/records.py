@@ -233,6 +233,17 @@ class Records:
         assert row is not None
         return Waiting(of_principal=int(row["of_principal"] or 0), of_tool=int(row["of_tool"] or 0))
 
+    def holds_waiting(self, *, tenant: str, principal: str) -> int:
+        """Return how many holds that a principal ran into wait for a decision."""
+        row = self._tx.one(
+            """SELECT COUNT(*) AS n FROM approvals WHERE tenant = :tenant AND principal = :principal
+               AND kind = 'hold' AND state = 'pending' AND decide_by > :now""",
+            tenant=tenant,
+            principal=principal,
+            now=self._tx.now,
+        )
+        return int(row["n"] or 0) if row else 0
+
     def batches(self, *, tenant: str) -> list[list[Approval]]:
         """Return the pending requests that may be decided on one card, two or more of the same tool and rules."""
         cards: dict[Card, list[Approval]] = {}

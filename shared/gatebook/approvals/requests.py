@@ -188,8 +188,8 @@ class Approvals(Records):
             InvalidArgumentsError: If nothing changes.
         """
         request = self._decidable(approval_id, reviewer, shown)
-        if all(request.fields.get(name) == text for name, text in changes.items()):
-            raise InvalidArgumentsError("nothing would change.", next_step="Approve the request as it is.")
+        if not request.changed_by(changes):
+            raise unchanged()
         if not changes.keys() <= set(request.editable):
             named = f"only {' and '.join(request.editable)}" if request.editable else "nothing"
             raise ForbiddenError(
@@ -202,7 +202,9 @@ class Approvals(Records):
         """Record that a person changed the content of a request. That is no vote."""
         self._record(request, reviewer, act="edit", channel=channel, shown=shown, reason="")
 
-    def settle_doubt(self, approval_id: str, *, reviewer: Reviewer, happened: bool, note: str) -> Approval:
+    def settle_doubt(
+        self, approval_id: str, *, reviewer: Reviewer, channel: str, happened: bool, note: str
+    ) -> Approval:
         """Record what a person found out about an effect in doubt; its grant can be used again if it did not happen.
 
         Raises:
@@ -218,7 +220,7 @@ class Approvals(Records):
                 details={"state": request.state},
             )
         _require_role(request, reviewer)
-        self._record(request, reviewer, act="settle", channel="", shown="", reason=note)
+        self._record(request, reviewer, act="settle", channel=channel, shown="", reason=note)
         usable = request.use_by is not None and self._tx.now < request.use_by
         state: ApprovalState = "used" if happened else "approved" if usable else "lapsed"
         self._move(request, state, reason=f"a person settled it: {note}", use_by=request.use_by)
@@ -351,6 +353,11 @@ class Approvals(Records):
         )
         if moved:
             Audit(self._tx).moved(request.approval_id, state, reason=reason, actor=actor)
+
+
+def unchanged() -> InvalidArgumentsError:
+    """A person's change that changes nothing."""
+    return InvalidArgumentsError("nothing would change.", next_step="Change the text, or approve it as it is.")
 
 
 def _require_role(request: Approval, reviewer: Reviewer) -> None:

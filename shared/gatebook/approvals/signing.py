@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import os
 import re
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
 
 _ED25519 = b"\1"
 _ID_BYTES = 4
+_LINES = 5
+"""Ends of lines in a note that was written to its end."""
 _NOTE = re.compile(
-    r"(?P<text>(?P<origin>[^\s+]+)\n(?P<size>[1-9][0-9]*)\n(?P<root>[A-Za-z0-9+/]{43}=)\n)\n"
-    r"\u2014 (?P<name>[^\s+]+) (?P<signature>[A-Za-z0-9+/]{91}=)\n\n?"
+    rb"(?P<text>(?P<origin>[^\s+]+)\n(?P<size>[1-9][0-9]*)\n(?P<root>[A-Za-z0-9+/]{43}=)\n)\n"
+    rb"\xe2\x80\x94 (?P<name>[^\s+]+) (?P<signature>[A-Za-z0-9+/]{91}=)\n\n?"
 )
+_MARK = b" (not written to its end)\n\n"
+"""Stands behind what a crash left of a note. That stays: a file that only takes appends is healed too."""
+_TORN = re.compile(rb".{1,400}?" + re.escape(_MARK), re.DOTALL)
+_TAIL_BYTES = 2_000
 
 
 class Checkpoint(Value):
@@ -32,6 +39,19 @@ class Checkpoint(Value):
 
     size: int
     root: bytes
+
+
+class Notes(Value):
+    """What a file of checkpoints tells.
+
+    `damaged` is the line where the first note begins that was changed, or signed with another key; what stands behind
+    it is not believed. `torn` counts the notes that a crash kept from being written to their end: they prove nothing,
+    and no more is missing than when they had not been begun.
+    """
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    damaged: int | None = None
+    torn: int = 0
 
 
 class PublicKey:
@@ -73,29 +93,58 @@ class PublicKey:
         """The key as other programs for signed notes read it."""
         return f"{self.origin}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.raw).decode()}"
 
-    def read(self, notes: str) -> tuple[list[Checkpoint], int | None]:
-        """Return a file's checkpoints up to the first that is damaged or not signed with this key, and its line."""
+    def read(self, notes: bytes) -> Notes:
+        """Return a file's checkpoints up to the first note that is damaged or not signed with this key."""
         found: list[Checkpoint] = []
-        at = 0
+        at, torn = 0, 0
         while at < len(notes):
             note = _NOTE.match(notes, at)
-            if note is None or not self._signed(note):
-                return found, notes.count("\n", 0, at) + 1
-            found.append(Checkpoint(size=int(note["size"]), root=base64.b64decode(note["root"])))
-            at = note.end()
-        return found, None
+            if note is not None and self._signed(note):
+                found.append(Checkpoint(size=int(note["size"]), root=base64.b64decode(note["root"])))
+                at = note.end()
+            elif note is None and (end := self._torn(notes, at)):
+                at, torn = end, torn + 1
+            else:
+                return Notes(checkpoints=tuple(found), damaged=notes.count(b"\n", 0, at) + 1, torn=torn)
+        return Notes(checkpoints=tuple(found), torn=torn)
 
-    def _signed(self, note: re.Match[str]) -> bool:
+    def read_file(self, file: Path) -> Notes:
+        """Return the checkpoints of a file; none where there is no file.
+
+        Raises:
+            ConfigurationError: If it cannot be read.
+        """
+        try:
+            return self.read(file.read_bytes())
+        except FileNotFoundError:
+            return Notes()
+        except OSError as error:
+            raise ConfigurationError("the checkpoints cannot be read.", next_step="Name another file.") from error
+
+    def _torn(self, notes: bytes, at: int) -> int:
+        """Return where a note ends that is not whole; 0 where it is something else.
+
+        It lacks lines, and a note that was changed has them. It is the file's last one, or the mark stands behind it.
+        """
+        marked = _TORN.match(notes, at)
+        left = notes[at : marked.end() if marked else len(notes)]
+        first = f"{self.origin}\n".encode()
+        note = left.removesuffix(_MARK)
+        begins = note.startswith(first) or first.startswith(note)
+        return at + len(left) if begins and note.count(b"\n") < _LINES else 0
+
+    def _signed(self, note: re.Match[bytes]) -> bool:
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - as `AuditKey`
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 
         signature = base64.b64decode(note["signature"])
         # One written form for one signature: base64 leaves the last bits of a text open.
-        exact = base64.b64encode(signature).decode() == note["signature"] and _exact(note["root"])
-        if not exact or note["origin"] != self.origin or note["name"] != self.origin:
+        exact = base64.b64encode(signature) == note["signature"] and _exact(note["root"])
+        origin = self.origin.encode()
+        if not exact or note["origin"] != origin or note["name"] != origin:
             return False
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature[_ID_BYTES:], note["text"].encode())
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature[_ID_BYTES:], note["text"])
         except InvalidSignature:
             return False
         return signature[:_ID_BYTES] == self.key_id
@@ -146,15 +195,17 @@ class AuditKey:
 
 
 def append(file: Path, note: str) -> None:
-    """Write a checkpoint behind the others, on the disk when this returns.
+    """Write a checkpoint behind the others, on the disk when this returns. What a crash left of one is marked as such.
 
     Raises:
         ConfigurationError: If the file cannot be written.
     """
     try:
-        descriptor = os.open(file, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "ab") as opened:
-            opened.write(note.encode())
+        descriptor = os.open(file, os.O_APPEND | os.O_CREAT | os.O_RDWR, 0o600)
+        with os.fdopen(descriptor, "a+b") as opened:
+            opened.seek(max(0, opened.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            mark = b"" if _ends_whole(opened.read()) else _MARK
+            opened.write(mark + note.encode())
             opened.flush()
             os.fsync(opened.fileno())
     except OSError as error:
@@ -163,8 +214,31 @@ def append(file: Path, note: str) -> None:
         ) from error
 
 
-def _exact(text: str) -> bool:
+def set_aside(file: Path, notes: str) -> Path:
+    """Put other checkpoints in the place of a file; where the old ones are kept.
+
+    Raises:
+        ConfigurationError: If it cannot be done.
+    """
+    aside = file.with_name(f"{file.name}.before-{time.strftime('%Y%m%dT%H%M%S')}")
     try:
-        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
+        file.rename(aside)
+        if notes:
+            append(file, notes)
+    except OSError as error:
+        raise ConfigurationError(
+            "the audit log's old checkpoints cannot be set aside.",
+            next_step="Move the file yourself, then run `gatebook restore` without a file.",
+        ) from error
+    return aside
+
+
+def _ends_whole(tail: bytes) -> bool:
+    return max((note.end() for note in _NOTE.finditer(tail)), default=0) == len(tail)
+
+
+def _exact(text: bytes) -> bool:
+    try:
+        return base64.b64encode(base64.b64decode(text, validate=True)) == text
     except binascii.Error:
         return False

@@ -1,15 +1,30 @@
 """Whether the audit log is what it was: its chain by itself, and the whole of it by signed checkpoints."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gatebook.approvals.audit import COLUMNS, NOTHING, leaf_hash
+from gatebook.approvals.audit import COLUMNS, NOTHING, RESTORED, leaf_hash
 from gatebook.approvals.merkle import Tree
 from gatebook.approvals.signing import Checkpoint
 from gatebook.database.port import Database, Row
 from gatebook.intents import Value
 
 _PAGE = 2_000
+
+
+class Restore(Value):
+    """What the log tells of a database that was put back from a copy.
+
+    The log went on from `events` events; the last checkpoint before that told of `signed`. What is missing between the
+    two was left behind by whoever put it back, and is no part of what is verified.
+    """
+
+    seq: int
+    at: float
+    person: str
+    events: int
+    signed: int
 
 
 class Verdict(Value):
@@ -19,6 +34,7 @@ class Verdict(Value):
     checkpoints: int
     bad_seq: int | None = None
     fault: str = ""
+    restores: tuple[Restore, ...] = ()
 
 
 @dataclass
@@ -39,15 +55,25 @@ def verify(database: Database, checkpoints: Sequence[Checkpoint] = ()) -> Verdic
     Raises:
         GatebookError: If the database cannot be read.
     """
-    tree = Tree()
+    tree, restores = Tree(), list[Restore]()
+    waiting = sorted(checkpoints, key=lambda checkpoint: checkpoint.size, reverse=True)
+    fault = None
     try:
-        _walk(database, tree, sorted(checkpoints, key=lambda checkpoint: checkpoint.size, reverse=True))
+        for row in _honest(database, tree, waiting):
+            if row["event"] == RESTORED:
+                restores.append(_restore(row))
     except _Fault as found:
-        return Verdict(events=tree.size, checkpoints=len(checkpoints), bad_seq=found.seq, fault=found.text)
-    return Verdict(events=tree.size, checkpoints=len(checkpoints))
+        fault = found
+    return Verdict(
+        events=tree.size,
+        checkpoints=len(checkpoints),
+        bad_seq=fault.seq if fault else None,
+        fault=fault.text if fault else "",
+        restores=tuple(restores),
+    )
 
 
-def _walk(database: Database, tree: Tree, waiting: list[Checkpoint]) -> None:
+def _honest(database: Database, tree: Tree, waiting: list[Checkpoint]) -> Iterator[Row]:
     """Let the tree grow by every event that is what it was, as long as it fits the checkpoints, the least one last."""
     previous, proven = NOTHING, 0
     for row in _rows(database):
@@ -60,6 +86,7 @@ def _walk(database: Database, tree: Tree, waiting: list[Checkpoint]) -> None:
             if waiting.pop().root != tree.root():
                 raise _Fault(proven + 1, f"events {proven + 1} to {tree.size} are not those of the checkpoint")
             proven = tree.size
+        yield row
     if waiting:
         raise _Fault(tree.size + 1, f"the log was cut: a checkpoint tells of {waiting[0].size} events")
 
@@ -72,6 +99,15 @@ def _fault(row: Row, *, seq: int, previous: str, leaf: bytes) -> str:
     if row["hash"] != leaf.hex():
         return "the event was changed"
     return ""
+
+
+def _restore(row: Row) -> Restore:
+    try:
+        body = json.loads(str(row["body"]))
+        told = {"seq": row["seq"], "at": row["at"], "person": row["actor"]}
+        return Restore.model_validate({**told, "events": body["events"], "signed": body["signed"]})
+    except (ValueError, KeyError, TypeError):
+        raise _Fault(int(row["seq"] or 0), "the event is none that Gatebook writes") from None
 
 
 def _rows(database: Database) -> Iterator[Row]:

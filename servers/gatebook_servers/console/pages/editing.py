@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from gatebook.approvals.models import Approval
 from gatebook.deciding import edit
-from gatebook.errors import ConflictError, ForbiddenError, GatebookError, InvalidArgumentsError
+from gatebook.errors import ConflictError, ForbiddenError, GatebookError
 from gatebook_servers.console.drawing import notices_of
 from gatebook_servers.console.pages.requests import stale
 from gatebook_servers.console.showing import parts_of, title_of
@@ -19,13 +19,8 @@ async def edit_page(visit: Visit) -> Response:
 async def edit_request(visit: Visit) -> Response:
     """Replace the request by one with the person's text; nobody has approved that yet."""
     request = await _request(visit)
-    now = {part.name: part.text for part in parts_of(request) if part.editable}
-    written = {name: visit.form.text(name) for name in now if name in visit.form.fields}
-    # Browsers send line ends of their own; that is no change.
-    changes = {name: text for name, text in written.items() if text != now[name].replace("\r\n", "\n")}
-    if not changes:
-        nothing = InvalidArgumentsError("nothing was changed.", next_step="Change the text, or approve it as it is.")
-        return await _page(visit, request, written=written, refusal=nothing)
+    editable = [part.name for part in parts_of(request) if part.editable]
+    written = {name: visit.form.text(name) for name in editable if name in visit.form.fields}
     try:
         edited = await edit(
             visit.console.guard,
@@ -33,7 +28,7 @@ async def edit_request(visit: Visit) -> Response:
             reviewer=visit.person.reviewer,
             channel=CHANNEL,
             shown=visit.form.text("shown"),
-            changes=changes,
+            changes=written,
         )
     except ConflictError as conflict:
         return await stale(visit, conflict)

@@ -46,9 +46,15 @@ async def attention(visit: Visit) -> Response:
         "attention.html",
         doubtful=trouble.doubtful,
         ended=trouble.ended,
-        effects=[effect for effect in trouble.effects if effect.approval_id not in known],
+        effects=[effect for effect in trouble.effects if effect.approval_id not in known and not _is_unasked(effect)],
+        unasked=[effect for effect in trouble.effects if _is_unasked(effect)],
         jobs=trouble.jobs,
     )
+
+
+def _is_unasked(effect: EffectRow) -> bool:
+    """Whether it is in doubt and nobody had to approve it, so that no request stands for it."""
+    return effect.state == "in_doubt" and not effect.approval_id
 
 
 async def history(visit: Visit) -> Response:

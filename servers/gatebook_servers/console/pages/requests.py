@@ -1,15 +1,17 @@
 """One request: its page, and the yes, the no and the settling of a person."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response
 
 from gatebook.approvals.models import Approval, Decision
 from gatebook.approvals.records import Records
 from gatebook.database.port import Transaction
-from gatebook.deciding import approve, deny, settle
+from gatebook.deciding import approve, deny
 from gatebook.errors import ConflictError, ForbiddenError, GatebookError, InvalidArgumentsError
 from gatebook.outbox import Job, Outbox
+from gatebook.settling import settle, settle_unasked
 from gatebook_servers.console.drawing import notices_of
 from gatebook_servers.console.showing import Difference, Part, differences, is_whole, parts_of, since_draft, title_of
 from gatebook_servers.console.visit import CHANNEL, Visit, status_of
@@ -79,18 +81,34 @@ async def deny_request(visit: Visit) -> Response:
 
 async def settle_request(visit: Visit) -> Response:
     """Take what a person found out about an effect in doubt."""
-    reviewer, note = visit.person.reviewer, visit.form.text("note").strip()[:MOST_REASON_CHARS]
+    reviewer, (happened, note) = visit.person.reviewer, _found_out(visit)
+
+    def decide(tx: Transaction) -> Approval:
+        own = visit.request_of(tx).approval_id
+        return settle(tx, own, reviewer=reviewer, channel=CHANNEL, happened=happened, note=note)
+
+    request = await visit.transact(decide)
+    return visit.to(f"/requests/{request.approval_id}", done="settled")
+
+
+async def settle_effect(visit: Visit) -> Response:
+    """Take what a person found out about an effect in doubt that nobody had to approve."""
+    happened, note = _found_out(visit)
+    settled = partial(settle_unasked, settings=visit.runtime.settings, marker=visit.named("marker"))
+    await visit.transact(
+        lambda tx: settled(tx, reviewer=visit.person.reviewer, channel=CHANNEL, happened=happened, note=note)
+    )
+    return visit.to("/attention", done="settled")
+
+
+def _found_out(visit: Visit) -> tuple[bool, str]:
     happened = {"yes": True, "no": False}.get(visit.form.text("happened"))
+    note = visit.form.text("note").strip()[:MOST_REASON_CHARS]
     if happened is None or not note:
         raise InvalidArgumentsError(
             "it is not said whether it happened, or how you know.", next_step="Choose one and write down how you know."
         )
-
-    def decide(tx: Transaction) -> Approval:
-        return settle(tx, visit.request_of(tx).approval_id, reviewer=reviewer, happened=happened, note=note)
-
-    request = await visit.transact(decide)
-    return visit.to(f"/requests/{request.approval_id}", done="settled")
+    return happened, note
 
 
 async def stale(visit: Visit, conflict: GatebookError) -> Response:

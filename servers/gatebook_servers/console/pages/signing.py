@@ -48,11 +48,12 @@ async def sign_in(visit: Visit) -> Response:
         return Sessions(tx).attempt(name=name, address=visit.address), People(tx).password_hash(name)
 
     try:
-        attempt, password_hash = await visit.transact(begin)
+        attempt, password_hash = await visit.runtime.transact(begin, keep_on_refusal=True)
     except RateLimitedError as refusal:
         error = f"{refusal.message.capitalize()} {refusal.next_step}"
         return await visit.page("sign_in.html", status=status_of(refusal), next=onward, error=error)
     if not await anyio.to_thread.run_sync(is_password, password, password_hash):
+        await visit.transact(lambda tx: Sessions(tx).failed(attempt, name=name))
         return await visit.page("sign_in.html", status=403, next=onward, error=_WRONG)
 
     def succeed(tx: Transaction) -> Person:

@@ -206,16 +206,18 @@ async def replay_the_job(world: World, tool: str) -> None:
 
 
 async def reuse_for_the_next(world: World, tool: str) -> None:
-    """The same content once more, as a further effect."""
+    """The same content once more, as a further effect; or as if the first had surely not happened."""
     seat = await world.seat()
     wish, approval_id = await _allowed(world, tool)
-    await world.outbox()
+    if tool == "create_ticket" or world.chance.random() < 0.5:
+        await world.call(seat, tool, wish.arguments)
+    else:
+        await world.outbox()
     if tool == "create_ticket":
         await world.call(seat, tool, {**wish.arguments, "distinct": "once more"})
     elif tool == "update_ticket":
         await world.call(seat, tool, {**wish.arguments, "version": "2"})
     else:
-        # As if the effect had surely not happened: the grant is used up all the same.
         world.sql("UPDATE effects SET state = 'not_applied' WHERE approval_id = :id", id=approval_id)
         world.sql("DELETE FROM desk_operations WHERE ticket_id = :id", id=wish.ref.removeprefix("local:"))
     await world.call(seat, tool, wish.arguments)

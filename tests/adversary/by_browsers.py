@@ -13,7 +13,6 @@ from adversary.ledger import Demand
 from adversary.world import CaseOver, World
 from consoles import forms_of
 from gatebook.approvals.models import Reviewer
-from gatebook.approvals.requests import Approvals
 from gatebook.deciding import edit
 from gatebook.errors import GatebookError
 from gatebook.guard import Guard
@@ -379,29 +378,30 @@ async def one_of_two_lacks_the_role(world: World, tool: str) -> None:
     await _try_all(world, wish, approval_id, [BEN, LEA, BEN, LEA, *([MAX] if world.chance.random() < 0.3 else [])])
 
 
+async def _edited(world: World, wish: wishes.Wish, approval_id: str) -> str:
+    """Let Lea put a text of hers in the place of the agent's; the new request's id."""
+    name, text = ("body" if wish.tool == "send_reply" else "description"), wishes.words(world.chance)
+    shown, guard = world.request(approval_id).shown, Guard(world.suite.runtime, catalogue())
+    try:
+        edited = await edit(guard, approval_id, reviewer=LEA, channel="test", shown=shown, changes={name: text})
+    except GatebookError as refused:
+        raise CaseOver(refused.code) from None
+    world.ledger.decided.add((approval_id, LEA.person, "edit"))
+    world.ledger.close(approval_id)
+    deed = message(wish.ref.removeprefix("local:"), text, public=True)
+    if wish.tool == "create_ticket":
+        deed = new_ticket("NEW", subject=str(wish.arguments["title"]), body=text, priority="Low")
+    seat = await world.seat()
+    changed = replace(wish, deed=deed, shown={name: text})
+    return world.note_request(seat.actor, changed, edited.approval_id, editor=LEA.person)
+
+
 async def who_edited(world: World, tool: str) -> None:
     """Under four eyes whoever changed the text needs another one's yes."""
     tool = tool if tool in ("send_reply", "create_ticket") else "send_reply"
     wish, first = await _asked(world, tool, Demand(four_eyes=True))
-    field_ = "body" if tool == "send_reply" else "description"
-    text = wishes.words(world.chance)
-    guard = Guard(world.suite.runtime, catalogue())
-    request = world.request(first)
-    try:
-        edited = await edit(
-            guard, first, reviewer=LEA, channel="test", shown=request.shown, changes={field_: text}
-        )
-    except GatebookError as refused:
-        raise CaseOver(refused.code) from None
-    world.ledger.decided.add((first, LEA.person, "edit"))
-    world.ledger.close(first)
-    deed = message(wish.ref.removeprefix("local:"), text, public=True)
-    if tool == "create_ticket":
-        deed = new_ticket("NEW", subject=str(wish.arguments["title"]), body=text, priority="Low")
-    seat = await world.seat()
-    changed = replace(wish, deed=deed, shown={field_: text})
-    world.note_request(seat.actor, changed, edited.approval_id, editor=LEA.person)
-    await _try_all(world, wish, edited.approval_id, [LEA, LEA, *([BEN] if world.chance.random() < 0.3 else [])])
+    edited = await _edited(world, wish, first)
+    await _try_all(world, wish, edited, [LEA, LEA, *([BEN] if world.chance.random() < 0.3 else [])])
 
 
 async def votes_before_the_edit(world: World, tool: str) -> None:
@@ -409,20 +409,8 @@ async def votes_before_the_edit(world: World, tool: str) -> None:
     tool = tool if tool in ("send_reply", "create_ticket") else "create_ticket"
     wish, first = await _asked(world, tool, Demand(quorum=2))
     world.approve(first, BEN)
-    field_ = "body" if tool == "send_reply" else "description"
-    text = wishes.words(world.chance)
-    with world.suite.runtime.database.transaction() as tx:
-        shown = Approvals(tx).get(first).shown
-    guard = Guard(world.suite.runtime, catalogue())
-    edited = await edit(guard, first, reviewer=LEA, channel="test", shown=shown, changes={field_: text})
-    world.ledger.decided.add((first, LEA.person, "edit"))
-    world.ledger.close(first)
-    deed = message(wish.ref.removeprefix("local:"), text, public=True)
-    if tool == "create_ticket":
-        deed = new_ticket("NEW", subject=str(wish.arguments["title"]), body=text, priority="Low")
-    seat = await world.seat()
-    world.note_request(seat.actor, replace(wish, deed=deed, shown={field_: text}), edited.approval_id, editor=LEA.person)
-    await _try_all(world, wish, edited.approval_id, [LEA, *([BEN] if world.chance.random() < 0.5 else [])])
+    edited = await _edited(world, wish, first)
+    await _try_all(world, wish, edited, [LEA, *([BEN] if world.chance.random() < 0.5 else [])])
 
 
 async def by_the_wrong_fingerprint(world: World, tool: str) -> None:

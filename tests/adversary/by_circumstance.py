@@ -5,9 +5,10 @@ from collections.abc import Callable
 from adversary import wishes
 from adversary.by_agents import OTHER
 from adversary.cases import Attempt, Threat
-from adversary.ledger import Demand
+from adversary.ledger import Actor, Demand
 from adversary.world import CaseOver, World
 from gatebook.approvals.models import Reviewer
+from gatebook.switches import PAUSE, Switches
 from suite import ADA, Json
 
 BEN, LEA = Reviewer(person="person:ben"), Reviewer(person="person:lea", roles=("lead",))
@@ -180,6 +181,7 @@ async def _with_text(world: World, tool: str, text: str, *, where: str) -> None:
     arguments = dict(wish.arguments)
     if tool == "update_ticket":
         arguments["version"] = version.content["version"]
+    await world.call(seat, tool, arguments)
     reason: Json = {"tool": tool, "arguments": arguments, "reason": world.chance.choice(PLEAS)}
     await world.call(seat, "request_approval", reason)
     await world.call(seat, tool, arguments)
@@ -356,4 +358,39 @@ FLOOD = Threat(
     "Request flood",
     {"flood": flood, "both ways": ask_by_both_ways, "the same": ask_the_same, "after a no": ask_after_a_no},
     settings={"max_pending_per_principal": MOST_OF_PRINCIPAL, "max_pending_per_tool": MOST_OF_TOOL},
+)
+
+
+# What the operator stopped.
+
+
+async def _stopped(world: World, tool: str, *, by: str) -> None:
+    """Whatever a person allowed: below the operator's ceiling, or during a pause, nothing is done."""
+    seat = await world.seat()
+    wish = await world.wish(seat, tool)
+    world.approve(await world.ask(seat, wish))
+    lowered = await world.seat(Actor(ceiling="stage"))
+    standing = world.ledger.demand
+    world.ledger.demand = Demand("deny")
+    with world.suite.runtime.database.transaction() as tx:
+        if by == "a pause":
+            Switches(tx).set(PAUSE, reason="an incident", person=ADA.person)
+    chosen = seat if by == "a pause" else lowered
+    await world.call(chosen, tool, wish.arguments)
+    await world.call(chosen, "request_approval", {"tool": tool, "arguments": wish.arguments})
+    await world.outbox(chosen.runtime)
+    world.ledger.demand = standing
+    world.sql("DELETE FROM switches")
+    await world.call(seat, tool, wish.arguments)
+
+
+def _by(what: str) -> Attempt:
+    async def stop(world: World, tool: str) -> None:
+        await _stopped(world, tool, by=what)
+
+    return stop
+
+
+STOPPED = Threat(
+    "stopped", "What the operator stopped", {what: _by(what) for what in ("a pause", "a lower ceiling")}
 )

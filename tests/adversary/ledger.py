@@ -26,6 +26,8 @@ class Actor:
     principal: str = "agent:local"
     tenant: str = "default"
     mode: str = "live"
+    ceiling: str | None = None
+    """Highest reach that the operator lets this one's process have."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ async def seated(
     suite: Suite, actor: Actor, transport: Transport, *, tickets: Toolset | None = None
 ) -> AsyncGenerator[Seat]:
     """Connect an agent; `tickets` is a changed room of tickets."""
-    runtime = suite.another_process(principal=actor.principal, tenant=actor.tenant, mode=actor.mode)
+    runtime = suite.another_process(
+        principal=actor.principal, tenant=actor.tenant, mode=actor.mode, ceiling=actor.ceiling
+    )
     async with _client(suite, runtime, transport, tickets or SERVERS["tickets"]) as client:
         yield Seat(actor, Agent(client), runtime)
 

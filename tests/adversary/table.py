@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from adversary.by_agents import OTHERS, REUSED, SELF_APPROVAL, SWAPPED, TOOL_CHANGED
 from adversary.by_browsers import FORGED, WRONG_PERSON
-from adversary.by_circumstance import DODGING, FLOOD, POLICY_CHANGED, PRE_APPROVED, TIMEOUT
+from adversary.by_circumstance import DODGING, FLOOD, POLICY_CHANGED, PRE_APPROVED, STOPPED, TIMEOUT
 from adversary.by_hand import LEGITIMATE, LOG_EDITED
 from adversary.cases import Threat
 from adversary.seats import Transport
@@ -45,6 +45,7 @@ PLAN: Sequence[tuple[Threat, dict[Transport, int]]] = (
     (FLOOD, {"memory": 400, "http": 100}),
     (FORGED, {"memory": 1400}),
     (WRONG_PERSON, {"memory": 600}),
+    (STOPPED, {"memory": 160, "http": 40}),
     (LOG_EDITED, {"memory": 200}),
     (LEGITIMATE, {"memory": 480, "legacy": 200, "http": 160, "sse": 100, "stdio": 60}),
 )

@@ -8,7 +8,11 @@ from adversary.cases import Threat, run
 from adversary.table import PLAN, Part, parts
 from adversary.world import opened
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # Servers of the SDK that run within the test's own process leave their streams to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning"),
+]
 
 FEW = 16
 """Cases of each threat that every run of the tests tries."""

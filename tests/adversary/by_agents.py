@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from adversary import wishes
 from adversary.cases import Attempt, Threat
 from adversary.ledger import Actor
-from adversary.world import AGENT, CaseOver, World
+from adversary.world import CaseOver, World
 from gatebook.reach import Reach
 from gatebook.toolset import Toolset
 from gatebook_servers.catalogue import SERVERS, catalogue
@@ -19,7 +19,15 @@ from suite import Json
 OTHER = Actor(principal="agent:other")
 ELSEWHERE = Actor(tenant="elsewhere")
 DRY = Actor(mode="dry-run")
-GUESSES = ("approve", "approve_request", "decide_approval", "settle_approval", "approvals.approve", "grant", "set_policy")
+GUESSES = (
+    "approve",
+    "approve_request",
+    "decide_approval",
+    "settle_approval",
+    "approvals.approve",
+    "grant",
+    "set_policy",
+)
 """Tools that there must not be."""
 EVERY_TOOL = (*catalogue(), *GUESSES)
 

@@ -8,13 +8,8 @@ import httpx
 
 from adversary import wishes
 from adversary.cases import Attempt, Threat
-from adversary.deeds import message, new_ticket
-from adversary.ledger import Demand
 from adversary.world import CaseOver, World
 from consoles import forms_of
-from gatebook.approvals.models import Reviewer
-from gatebook.deciding import edit
-from gatebook.errors import GatebookError
 from gatebook.guard import Guard
 from gatebook.switches import PAUSE, Switches
 from gatebook_servers.catalogue import catalogue
@@ -28,8 +23,6 @@ from suite import ADA
 OWN = "http://127.0.0.1:8765"
 DECIDING = ("approve", "deny", "edit", "settle", "batch", "pause", "resume")
 """Every form of the console by which something is decided."""
-BEN, LEA = Reviewer(person="person:ben"), Reviewer(person="person:lea", roles=("lead",))
-MAX = Reviewer(person="person:max", roles=("lead",))
 _NOBODY_KNOWS = "no password fits this"
 
 
@@ -143,8 +136,8 @@ async def _form(world: World, decision: str, cookie: str) -> tuple[Sent, str]:
 async def _forged(world: World, decision: str, forge: "Forge") -> None:
     front = _front(world)
     cookie = front.sign_in()
-    sent, approval_id = await _form(world, decision, cookie)
-    forged = await forge(world, sent, approval_id)
+    sent, _ = await _form(world, decision, cookie)
+    forged = await forge(world, sent)
     before = front.state()
     answer = await front.send(forged)
     if front.state() != before:
@@ -159,7 +152,7 @@ async def _forged(world: World, decision: str, forge: "Forge") -> None:
 class Forge:
     """Turns an honest request into a forged one."""
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
+    async def __call__(self, world: World, sent: Sent) -> Sent:
         raise NotImplementedError
 
 
@@ -169,8 +162,8 @@ class Headers(Forge):
 
     headers: Mapping[str, str]
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
-        del world, approval_id
+    async def __call__(self, world: World, sent: Sent) -> Sent:
+        del world
         return sent.but(**self.headers)
 
 
@@ -180,8 +173,8 @@ class Method(Forge):
 
     method: str
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
-        del world, approval_id
+    async def __call__(self, world: World, sent: Sent) -> Sent:
+        del world
         return replace(sent.but(x_http_method_override="POST"), method=self.method)
 
 
@@ -191,7 +184,7 @@ class Token(Forge):
 
     token: str | None
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
+    async def __call__(self, world: World, sent: Sent) -> Sent:
         if self.token is None:
             front = _front(world)
             other = await front.form("/pause", "/pause", front.sign_in("grace"))
@@ -205,7 +198,7 @@ class Session(Forge):
 
     how: str
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
+    async def __call__(self, world: World, sent: Sent) -> Sent:
         front, cookie = _front(world), sent.cookie
         if self.how == "looks on":
             # Somebody without a role, with a token of their own.
@@ -233,8 +226,8 @@ class Coding(Forge):
 
     kind: str
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
-        del world, approval_id
+    async def __call__(self, world: World, sent: Sent) -> Sent:
+        del world
         body = "&".join(f"{name}={value}" for name, value in sent.fields.items())
         return replace(sent.but(content_type=self.kind), content=body)
 
@@ -245,7 +238,7 @@ class Unseen(Forge):
 
     how: str
 
-    async def __call__(self, world: World, sent: Sent, approval_id: str) -> Sent:
+    async def __call__(self, world: World, sent: Sent) -> Sent:
         front = _front(world)
         if "line" in sent.fields:
             named, shown, seen = sent.fields["line"].split(" ")
@@ -260,7 +253,7 @@ class Unseen(Forge):
             return sent.saying(shown=page.fields["shown"], seen=page.fields.get("seen", ""))
         if "seen" not in sent.fields:
             return sent.saying(shown=sent.fields["shown"][:5] if self.how == "short" else "0" * 64)
-        grace = await front.form(f"/requests/{approval_id}", "/approve", front.sign_in("grace"))
+        grace = await front.form(sent.path.removesuffix("/approve"), "/approve", front.sign_in("grace"))
         forged = {"unseen": {"seen": ""}, "short": {"shown": sent.fields["shown"][:5]}}
         return sent.saying(**forged.get(self.how, {"seen": grace.fields["seen"]}))
 
@@ -339,109 +332,9 @@ FORGERIES: dict[str, Forge] = {
 }
 
 
-# Wrong person.
-
-
-async def _asked(world: World, tool: str, demand: Demand) -> tuple[wishes.Wish, str]:
-    world.set_policy(demand)
-    seat = await world.seat()
-    wish = await world.wish(seat, tool)
-    return wish, await world.ask(seat, wish)
-
-
-async def _try_all(world: World, wish: wishes.Wish, approval_id: str, reviewers: list[Reviewer]) -> None:
-    seat = await world.seat()
-    world.chance.shuffle(reviewers)
-    for reviewer in reviewers:
-        world.approve(approval_id, reviewer)
-        await world.call(seat, wish.tool, wish.arguments)
-    await world.outbox()
-    world.set_policy(Demand())
-
-
-async def without_the_role(world: World, tool: str) -> None:
-    wish, approval_id = await _asked(world, tool, Demand(role="lead"))
-    persons = [BEN, Reviewer(person="person:eve", roles=("leader",)), Reviewer(person="person:eve", roles=("Lead", ""))]
-    await _try_all(world, wish, approval_id, [*persons, *([LEA] if world.chance.random() < 0.3 else [])])
-
-
-async def the_same_twice(world: World, tool: str) -> None:
-    wish, approval_id = await _asked(world, tool, Demand(quorum=2))
-    others = [BEN] if world.chance.random() < 0.3 else []
-    # A further role, or another channel, makes nobody a second person.
-    again = Reviewer(person="person:ada", roles=("lead",))
-    await _try_all(world, wish, approval_id, [ADA, ADA, again, *others])
-
-
-async def one_of_two_lacks_the_role(world: World, tool: str) -> None:
-    wish, approval_id = await _asked(world, tool, Demand(quorum=2, role="lead"))
-    await _try_all(world, wish, approval_id, [BEN, LEA, BEN, LEA, *([MAX] if world.chance.random() < 0.3 else [])])
-
-
-async def _edited(world: World, wish: wishes.Wish, approval_id: str) -> str:
-    """Let Lea put a text of hers in the place of the agent's; the new request's id."""
-    name, text = ("body" if wish.tool == "send_reply" else "description"), wishes.words(world.chance)
-    shown, guard = world.request(approval_id).shown, Guard(world.suite.runtime, catalogue())
-    try:
-        edited = await edit(guard, approval_id, reviewer=LEA, channel="test", shown=shown, changes={name: text})
-    except GatebookError as refused:
-        raise CaseOver(refused.code) from None
-    world.ledger.decided.add((approval_id, LEA.person, "edit"))
-    world.ledger.close(approval_id)
-    deed = message(wish.ref.removeprefix("local:"), text, public=True)
-    if wish.tool == "create_ticket":
-        deed = new_ticket("NEW", subject=str(wish.arguments["title"]), body=text, priority="Low")
-    seat = await world.seat()
-    changed = replace(wish, deed=deed, shown={name: text})
-    return world.note_request(seat.actor, changed, edited.approval_id, editor=LEA.person)
-
-
-async def who_edited(world: World, tool: str) -> None:
-    """Under four eyes whoever changed the text needs another one's yes."""
-    tool = tool if tool in ("send_reply", "create_ticket") else "send_reply"
-    wish, first = await _asked(world, tool, Demand(four_eyes=True))
-    edited = await _edited(world, wish, first)
-    await _try_all(world, wish, edited, [LEA, LEA, *([BEN] if world.chance.random() < 0.3 else [])])
-
-
-async def votes_before_the_edit(world: World, tool: str) -> None:
-    """A yes to the agent's text is none to a person's."""
-    tool = tool if tool in ("send_reply", "create_ticket") else "create_ticket"
-    wish, first = await _asked(world, tool, Demand(quorum=2))
-    world.approve(first, BEN)
-    edited = await _edited(world, wish, first)
-    await _try_all(world, wish, edited, [LEA, *([BEN] if world.chance.random() < 0.5 else [])])
-
-
-async def by_the_wrong_fingerprint(world: World, tool: str) -> None:
-    wish, approval_id = await _asked(world, tool, Demand())
-    _, other = await _asked(world, tool, Demand())
-    shown = world.request(other).fingerprint
-    permit = world.ledger.of(approval_id)
-    votes = len(permit.votes)
-    for wrong in (shown, shown[:6], "", world.request(approval_id).fingerprint[:5], "*"):
-        if world.approve(approval_id, shown=wrong or " "):
-            world.ledger.accuse("decision", "a yes to another fingerprint counted")
-            del permit.votes[votes:]
-    await world.call(await world.seat(), tool, wish.arguments)
-    await world.outbox()
-
-
 FORGED = Threat(
     "forged",
     "Forged decision (CSRF, clickjacking, DNS rebinding, sessions)",
     {name: _attempt(forge) for name, forge in FORGERIES.items()} | {"as it is": as_it_is},
     DECIDING,
-)
-WRONG_PERSON = Threat(
-    "wrong-person",
-    "Wrong person decides",
-    {
-        "without the role": without_the_role,
-        "the same twice": the_same_twice,
-        "one of two lacks the role": one_of_two_lacks_the_role,
-        "who edited": who_edited,
-        "votes before the edit": votes_before_the_edit,
-        "by the wrong fingerprint": by_the_wrong_fingerprint,
-    },
 )

@@ -1,6 +1,7 @@
 """A case, and how many of them there are for a threat: every attempt with every tool, over and over."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, product
 from random import Random
@@ -70,10 +71,8 @@ async def run(world: World, threat: Threat, count: int, *, first: int = 0, until
     tally = Tally()
     for case in islice(cases_of(threat, world.transport, first=first), count):
         world.chance.seed(f"{case.threat} {case.number} {case.transport}")
-        try:
+        with suppress(CaseOver):
             await threat.attempts[case.attempt](world, case.tool)
-        except CaseOver:
-            pass
         world.look(None)
         world.audit_decisions()
         world.audit_effects()

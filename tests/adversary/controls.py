@@ -8,9 +8,10 @@ from types import CodeType, FunctionType
 from typing import cast
 
 from adversary.by_agents import OTHERS, REUSED, SELF_APPROVAL, SWAPPED, TOOL_CHANGED
-from adversary.by_browsers import FORGED, WRONG_PERSON
+from adversary.by_browsers import FORGED
 from adversary.by_circumstance import DODGING, FLOOD, POLICY_CHANGED, PRE_APPROVED, STOPPED, TIMEOUT
 from adversary.by_hand import LOG_EDITED
+from adversary.by_persons import WRONG_PERSON
 from adversary.cases import Threat
 from gatebook.admission import Admission
 from gatebook.approvals import requests, terms, verifying
@@ -20,7 +21,7 @@ from gatebook.approvals.requests import Approvals
 from gatebook.asking import Asking
 from gatebook.gate import Gate
 from gatebook.guard import Guard
-from gatebook.intents import fingerprint
+from gatebook.intents import canonical, fingerprint
 from gatebook_servers.approvals import tools as approval_tools
 from gatebook_servers.approvals.foreign import ForeignCalls
 from gatebook_servers.console import sessions, visit
@@ -67,6 +68,9 @@ class Control:
 
 
 _SHOWN = "if len(shown) < 6 or not request.fingerprint.startswith(shown.lower()):"
+_CODING = 'if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":'
+_SUPERSEDE = 'Approvals(self._tx).supersede(tenant=tenant, target=target, operation=REPLY, reason="superseded")'
+_WITHOUT_REF = 'data = _dumps({k: v for k, v in value.items() if k != "ref"} if isinstance(value, dict) else value)'
 _HASH = 'if row["hash"] != leaf.hex():'
 _ROOT = "if waiting.pop().root != tree.root():"
 _PENDING = 'if not granted and known is not None and known.state == "pending":'
@@ -82,11 +86,22 @@ ALONE: tuple[Control, ...] = (
     _control("review", SWAPPED, Gate.claim, "if not granted and verdict.outcome is Outcome.REVIEW:"),
     _control("a no sticks to the call", FLOOD, Gate.claim, "if asked:"),
     _control("a no sticks to asking", FLOOD, Gate.request, "self._require_undenied(tx, intent)", "None"),
-    _control("stricter of then and now", POLICY_CHANGED, Gate.claim, "if known is not None and self._outgrown(tx, known, verdict):"),
+    _control(
+        "stricter of then and now",
+        POLICY_CHANGED,
+        Gate.claim,
+        "if known is not None and self._outgrown(tx, known, verdict):",
+    ),
     _control("what waits is not overtaken", POLICY_CHANGED, Gate.claim, _PENDING),
     _control("one request for one call", FLOOD, Gate.claim, _PENDING),
     _control("holds", DODGING, Gate.hold, "if found:"),
-    _control("the grant is taken", REUSED, Gate._granted, "Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint)", "known.approval_id"),
+    _control(
+        "the grant is taken",
+        REUSED,
+        Gate._granted,
+        "Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint)",
+        "known.approval_id",
+    ),
     _control("the strictest wins", PRE_APPROVED, Policy.judge, "strictest = max((outcome", "strictest = min((outcome"),
     # What a yes is bound to.
     _control("binding to the content", SWAPPED, fingerprint, "intent.canonical_content", "b'{}'"),
@@ -99,12 +114,30 @@ ALONE: tuple[Control, ...] = (
     _control("the role", WRONG_PERSON, requests._require_role, "if not reviewer.may_decide(request.roles):"),
     _control("what was shown", WRONG_PERSON, Approvals._decidable, _SHOWN),
     _control("distinct persons", WRONG_PERSON, Approvals.approve, "if reviewer.person in before:"),
-    _control("four eyes", WRONG_PERSON, Approvals.approve, "if request.four_eyes and request.edited_by == reviewer.person:"),
-    _control("votes against the policy of now", POLICY_CHANGED, terms.satisfied, "return len(persons) >= both.quorum", "return True"),
+    _control(
+        "four eyes", WRONG_PERSON, Approvals.approve, "if request.four_eyes and request.edited_by == reviewer.person:"
+    ),
+    _control(
+        "votes against the policy of now",
+        POLICY_CHANGED,
+        terms.satisfied,
+        "return len(persons) >= both.quorum",
+        "return True",
+    ),
     _control("cancel one's own", OTHERS, Approvals.cancel, "if request.principal != principal:"),
-    _control("read one's own", OTHERS, approval_tools._own, "if any(request.principal != caller.principal for request in found):"),
+    _control(
+        "read one's own",
+        OTHERS,
+        approval_tools._own,
+        "if any(request.principal != caller.principal for request in found):",
+    ),
     _control("list one's own", OTHERS, Records.select, "(:principal = '' OR principal = :principal)", "TRUE"),
-    _control("most of a principal", FLOOD, Asking._require_room, "if waiting.of_principal >= settings.max_pending_per_principal:"),
+    _control(
+        "most of a principal",
+        FLOOD,
+        Asking._require_room,
+        "if waiting.of_principal >= settings.max_pending_per_principal:",
+    ),
     _control("most for a tool", FLOOD, Asking._require_room, "if waiting.of_tool >= settings.max_pending_per_tool:"),
     Control(
         "foreign calls are asked about",
@@ -118,24 +151,39 @@ ALONE: tuple[Control, ...] = (
     _control("the pause", STOPPED, Guard._look, "if call.spec.reach >= Reach.WRITE:"),
     # The console.
     _control("the form's token", FORGED, Form.require_token, "if not hmac.compare_digest(given, expected.encode()):"),
-    _control("the host", FORGED, Gatekeeper._refusal, 'if len(headers.getlist("host")) != 1 or not self._address.admits(host):'),
-    _control("forms from elsewhere", FORGED, Gatekeeper._refusal, "if method not in _SAFE_METHODS and not self._is_own(headers, self._address.origin(host)):"),
+    _control(
+        "the host",
+        FORGED,
+        Gatekeeper._refusal,
+        'if len(headers.getlist("host")) != 1 or not self._address.admits(host):',
+    ),
+    _control(
+        "forms from elsewhere",
+        FORGED,
+        Gatekeeper._refusal,
+        "if method not in _SAFE_METHODS and not self._is_own(headers, self._address.origin(host)):",
+    ),
     _control("the origin", FORGED, Gatekeeper._is_own, "origin == own and site", "site"),
     _control("the site of an own origin", FORGED, Gatekeeper._is_own, ' and site in ("", "same-origin")', ""),
     _control("the site of no origin", FORGED, Gatekeeper._is_own, ' and site == "same-origin"', ""),
-    _control("the coding of forms", FORGED, read_form, 'if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":'),
+    _control("the coding of forms", FORGED, read_form, _CODING),
     _control("signed in", FORGED, visit.form, "if visit.signed_in is None:"),
     _control("idle sessions", FORGED, Sessions.person, "AND seen_at > :idle", ""),
     _control("long sessions", FORGED, Sessions.person, "AND begun_at > :old", ""),
     _control("the session's secret", FORGED, Sessions.person, "WHERE token_sha256 = :token AND", "WHERE"),
     _control("disabled persons", FORGED, sessions._enabled, "None if person.disabled else person", "person"),
     _control("who looks on", FORGED, visit.form, "if not person.decides or", "if"),
-    _control("the whole text was shown", FORGED, request_pages.approve_request, 'if visit.form.text("seen") != visit.seen(shown):'),
+    _control(
+        "the whole text was shown",
+        FORGED,
+        request_pages.approve_request,
+        'if visit.form.text("seen") != visit.seen(shown):',
+    ),
     _control("each line was shown", FORGED, batches.approve_batch, " or line[2] != visit.seen(line[1])", ""),
     # The log.
     _control("the log's checkpoints", LOG_EDITED, verifying._walk, _ROOT, "if waiting.pop() is None:"),
     _control("the log's end", LOG_EDITED, verifying._walk, "    if waiting:", "    if False:"),
-)  # fmt: skip
+)
 TOGETHER: tuple[Control, ...] = (
     Control(
         "approved only, in the gate and in the statement that takes the grant",
@@ -166,7 +214,11 @@ TOGETHER: tuple[Control, ...] = (
         OTHERS,
         (
             Check(fingerprint, '"tenant": tenant', '"tenant": ""'),
-            Check(Records.of_fingerprint, '"tenant = :tenant AND fingerprint = :fingerprint"', '"fingerprint = :fingerprint"'),
+            Check(
+                Records.of_fingerprint,
+                '"tenant = :tenant AND fingerprint = :fingerprint"',
+                '"fingerprint = :fingerprint"',
+            ),
             Check(Records.any_of, "tenant = :tenant AND fingerprint", "fingerprint"),
         ),
     ),
@@ -175,7 +227,7 @@ TOGETHER: tuple[Control, ...] = (
         SWAPPED,
         (
             Check(fingerprint, '"target": intent.target', '"target": ""'),
-            Check(fingerprint.__globals__["canonical"], "data = _dumps(value)", 'data = _dumps({k: v for k, v in value.items() if k != "ref"} if isinstance(value, dict) else value)'),
+            Check(canonical, "data = _dumps(value)", _WITHOUT_REF),
         ),
         attempts=("call otherwise", "call otherwise again"),
     ),
@@ -183,7 +235,7 @@ TOGETHER: tuple[Control, ...] = (
         "superseded drafts, when a newer one is stored and when one is sent",
         SWAPPED,
         (
-            Check(Drafts.replace, 'Approvals(self._tx).supersede(tenant=tenant, target=target, operation=REPLY, reason="superseded")', "None"),
+            Check(Drafts.replace, _SUPERSEDE, "None"),
             Check(outgoing.reply_facts, "if draft.superseded_by:"),
         ),
         attempts=("swap the draft",),
@@ -203,5 +255,5 @@ TOGETHER: tuple[Control, ...] = (
         (Check(verifying._fault, _HASH), Check(verifying._walk, _ROOT, "if waiting.pop() is None:")),
         attempts=("flip",),
     ),
-)  # fmt: skip
+)
 """Checks that cover each other: each alone may be missing and nothing gets through."""

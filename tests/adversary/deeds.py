@@ -38,7 +38,7 @@ class DeskWatch:
     """
 
     def __init__(self, file: Path) -> None:
-        self._database = sqlite3.connect(file)
+        self._database = sqlite3.connect(file, check_same_thread=False)
         self._last_message = 0
         self._size = (0, 0)
         self._tickets: dict[str, Fields] = {}

@@ -49,9 +49,7 @@ async def seated(
 
 
 @asynccontextmanager
-async def _client(
-    suite: Suite, runtime: Runtime, transport: Transport, tickets: Toolset
-) -> AsyncGenerator[Client]:
+async def _client(suite: Suite, runtime: Runtime, transport: Transport, tickets: Toolset) -> AsyncGenerator[Client]:
     toolsets = [tickets, *(SERVERS[name] for name in SERVERS if name != "tickets")]
     known = {**catalogue(), **tickets.specs}
     if transport in ("memory", "legacy"):

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from adversary.by_agents import OTHERS, REUSED, SELF_APPROVAL, SWAPPED, TOOL_CHANGED
-from adversary.by_browsers import FORGED, WRONG_PERSON
+from adversary.by_browsers import FORGED
 from adversary.by_circumstance import DODGING, FLOOD, POLICY_CHANGED, PRE_APPROVED, STOPPED, TIMEOUT
 from adversary.by_hand import LEGITIMATE, LOG_EDITED
+from adversary.by_persons import WRONG_PERSON
 from adversary.cases import Threat
 from adversary.seats import Transport
 
@@ -59,8 +60,6 @@ ELSEWHERE: dict[str, str] = {
     "Crash between consume and send": "tests/crash/test_grants.py",
     "Broker down or slow": "tests/clients/test_claude_code_permissions.py",
     "Lying summary, hidden text, padding, markup": "tests/shared/test_rendering.py",
-    "SSRF by webhook or URL": "tests/shared/test_announcements.py",
-    "Secrets in cards and logs": "tests/shared/test_guard.py",
 }
 """Rows of the table of threats that other suites prove."""
 

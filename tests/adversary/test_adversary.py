@@ -11,7 +11,9 @@ from adversary.world import opened
 pytestmark = [
     pytest.mark.anyio,
     # Servers of the SDK that run within the test's own process leave their streams to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning"
+    ),
 ]
 
 FEW = 16
@@ -19,12 +21,19 @@ FEW = 16
 
 
 async def _none_succeeds(part: Part, record: Callable[[str, object], None]) -> None:
-    async with opened(part.transport, **part.threat.settings) as world:
+    async with opened(part.transport, settings=part.threat.settings) as world:
         tally = await run(world, part.threat, part.count, first=part.first)
     assert [violation.what for violation in tally.violations] == []
     record(
         "adversary",
-        [part.threat.says, part.transport, tally.cases, tally.executed, tally.count("execution"), tally.count("decision")],
+        [
+            part.threat.says,
+            part.transport,
+            tally.cases,
+            tally.executed,
+            tally.count("execution"),
+            tally.count("decision"),
+        ],
     )
 
 
@@ -38,9 +47,7 @@ async def test_a_few_attempts_of_every_kind_fail(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", list(parts()), ids=lambda part: part.name)
-async def test_no_attempt_of_ten_thousand_succeeds(
-    part: Part, record_property: Callable[[str, object], None]
-) -> None:
+async def test_no_attempt_of_ten_thousand_succeeds(part: Part, record_property: Callable[[str, object], None]) -> None:
     await _none_succeeds(part, record_property)
 
 

@@ -25,14 +25,12 @@ async def without(control: Control, checks: tuple[Check, ...], monkeypatch: pyte
     for check in checks:
         function, code = check.code()
         monkeypatch.setattr(function, "__code__", code)
-    async with opened(seed=control.name, **chosen.settings) as world:
+    async with opened(seed=control.name, settings=chosen.settings) as world:
         return await run(world, chosen, most, until_found=True)
 
 
 @pytest.mark.parametrize("control", ALONE, ids=lambda control: control.name)
-async def test_without_this_check_the_cases_find_a_violation(
-    control: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_this_check_the_cases_find_a_violation(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await without(control, control.checks, monkeypatch)).violations
 
 

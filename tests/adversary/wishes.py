@@ -11,7 +11,7 @@ from suite import Json
 
 WRITING = ("send_reply", "update_ticket", "create_ticket", "escalate_ticket")
 """Every tool of the suite that reaches outside."""
-_WORDS = "board card column label member invite export filter archive menu search view list grid owner".split()
+_WORDS = ("board", "card", "column", "label", "member", "invite", "export", "filter", "archive", "menu", "search")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,10 @@ def mutated(wish: Wish, chance: Random, *, other_ref: str, other_draft: str) -> 
 
 def same_meaning(wish: Wish, chance: Random) -> Json:
     """Return the same call written otherwise: other order of the keys, defaults written out."""
-    defaults: dict[str, Json] = {"update_ticket": {"remove_tags": [], "priority": None}, "create_ticket": {"distinct": ""}}
+    defaults: dict[str, Json] = {
+        "update_ticket": {"remove_tags": [], "priority": None},
+        "create_ticket": {"distinct": ""},
+    }
     items = list({**wish.arguments, **defaults.get(wish.tool, {})}.items())
     chance.shuffle(items)
     return dict(items)

@@ -28,8 +28,9 @@ from gatebook.worker import Worker
 from gatebook_servers.catalogue import catalogue
 from suite import ADA, Answer, Suite, ticket
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - where the machine has one: a case must not wait for its disk
+MEMORY = next((path for path in [Path("/dev/shm")] if path.is_dir()), None)  # noqa: S108 - a case waits for no disk
 AGENT = Actor()
+NO_SETTINGS: Mapping[str, object] = {}
 
 
 class CaseOver(Exception):  # noqa: N818 - how a case ends early, no error
@@ -70,7 +71,7 @@ class World:
         self._seen = 0
         self._effects: set[str] = set()
         self.desk = DeskWatch(self.suite.home / "gatebook.db")
-        self.tables = sqlite3.connect(self.suite.home / "gatebook.db")
+        self.tables = sqlite3.connect(self.suite.home / "gatebook.db", check_same_thread=False)
         self.stack.callback(self.tables.close)
         self.stack.callback(self.desk.close)
         self.set_policy(self.ledger.demand)
@@ -162,7 +163,12 @@ class World:
             self.ledger.accuse("decision", "a person is shown something else than would be done")
         self.ledger.permits.append(
             Permit(
-                approval_id, wish.deed, actor, self.ledger.demand, self.now + self.settings.decide_within_s, editor=editor
+                approval_id,
+                wish.deed,
+                actor,
+                self.ledger.demand,
+                self.now + self.settings.decide_within_s,
+                editor=editor,
             )
         )
         return approval_id
@@ -255,13 +261,13 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    transport: Transport = "memory", *, seed: str = "", demand: Demand = Demand(), **overrides: object
+    transport: Transport = "memory", *, seed: str = "", settings: Mapping[str, object] = NO_SETTINGS
 ) -> AsyncGenerator[World]:
     """Open a world of its own."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
         home = Path(directory) / "home"
         clock = RealClock() if transport == "stdio" else ManualClock()
-        suite = Suite(home, clock=clock, overrides={"claude_prompt_wait_s": 0, **overrides})
+        suite = Suite(home, clock=clock, overrides={"claude_prompt_wait_s": 0, **settings})
         async with AsyncExitStack() as stack:
             stack.callback(suite.close)
-            yield World(suite, transport, stack, Ledger(demand=demand), Random(seed))
+            yield World(suite, transport, stack, chance=Random(seed))

@@ -30,12 +30,14 @@ from suite import ADA
 
 T = TypeVar("T")
 HOUR_S = 3_600.0
-INDEX = st.integers(0, 9)
-POLICIES = [Demand(), Demand(), Demand(quorum=2), Demand(role="lead"), Demand(four_eyes=True), Demand("deny")]
+INDEX = st.integers(0, 2)
+"""Counted from the newest: what happens soon after something else is what matters."""
+VOTERS = st.lists(st.sampled_from([ADA, BEN, LEA]), max_size=3)
+POLICIES = [Demand(), Demand(quorum=2), Demand(role="lead"), Demand(four_eyes=True), Demand("deny")]
 
 MISSED = (
     "review", "never", "a no sticks to the call", "stricter of then and now", "binding to the content",
-    "binding to the principal", "the role", "distinct persons", "four eyes", "decide-by",
+    "binding to the principal", "the role", "distinct persons", "decide-by",
     "use-by, by the clocks and in the statement that takes the grant",
     "the quorum, when people decide and when the grant is used",
 )  # fmt: skip
@@ -96,11 +98,19 @@ class Decisions(RuleBasedStateMachine):
 
     def _chosen(self, index: int) -> Permit | None:
         open_ = [one for one in self.world.ledger.permits if not one.closed and not one.used]
-        return open_[index % len(open_)] if open_ else None
+        return open_[-1 - index % len(open_)] if open_ else None
 
-    @rule(tool=st.sampled_from(WRITING))
-    def ask(self, tool: str) -> None:
+    @rule(tool=st.sampled_from(WRITING), demand=st.none() | st.sampled_from(POLICIES), voters=VOTERS)
+    def ask(self, tool: str, demand: Demand | None, voters: list[Reviewer]) -> None:
+        if demand:
+            self.world.set_policy(demand)
         self._do(self._ask, tool)
+        self._vote(voters)
+
+    def _vote(self, voters: list[Reviewer]) -> None:
+        for reviewer in voters:
+            if permit := self._chosen(0):
+                self.world.approve(permit.approval_id, reviewer)
 
     async def _ask(self, tool: str) -> None:
         seat = await self.world.seat()
@@ -111,7 +121,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(index=INDEX)
     def repeat(self, index: int) -> None:
         if self.wishes:
-            self._do(self._call, self.wishes[index % len(self.wishes)])
+            self._do(self._call, self.wishes[-1 - index % len(self.wishes)])
 
     async def _call(self, wish: Wish) -> None:
         seat = await self.world.seat()
@@ -124,15 +134,16 @@ class Decisions(RuleBasedStateMachine):
                 before.closed = before.closed or (before.deed == wish.deed and not before.used)
             self.of[self.world.note(seat.actor, wish, answer)] = wish
 
-    @rule(index=INDEX, reviewer=st.sampled_from([ADA, BEN, LEA]))
-    def approve(self, index: int, reviewer: Reviewer) -> None:
+    @rule(index=INDEX, reviewer=st.sampled_from([ADA, BEN, LEA]), hours=st.sampled_from([0, 1, 73]))
+    def approve(self, index: int, reviewer: Reviewer, hours: int) -> None:
+        self.world.suite.clock.advance(hours * HOUR_S)
         if permit := self._chosen(index):
             self.world.approve(permit.approval_id, reviewer)
 
     @rule(index=INDEX, late=st.booleans())
     def deny(self, index: int, late: bool) -> None:  # noqa: FBT001 - hypothesis passes by name
         permits = self.world.ledger.permits
-        permit = permits[index % len(permits)] if late and permits else self._chosen(index)
+        permit = permits[-1 - index % len(permits)] if late and permits else self._chosen(index)
         if permit is None:
             return
         try:
@@ -141,13 +152,14 @@ class Decisions(RuleBasedStateMachine):
             return
         self.denied.add(str(self.of[permit.approval_id].arguments))
 
-    @rule(index=INDEX)
-    def edit(self, index: int) -> None:
+    @rule(index=INDEX, voters=VOTERS)
+    def edit(self, index: int, voters: list[Reviewer]) -> None:
         permit = self._chosen(index)
         if permit and self.of[permit.approval_id].tool in ("send_reply", "create_ticket"):
             wish = self.of[permit.approval_id]
             if edited := self._do(change, self.world, wish, permit.approval_id):
                 self.of[edited] = wish
+                self._vote(voters)
 
     @rule(index=INDEX)
     def cancel(self, index: int) -> None:
@@ -164,7 +176,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(index=INDEX)
     def call_otherwise(self, index: int) -> None:
         if self.wishes:
-            self._do(self._call_otherwise, self.wishes[index % len(self.wishes)])
+            self._do(self._call_otherwise, self.wishes[-1 - index % len(self.wishes)])
 
     async def _call_otherwise(self, wish: Wish) -> None:
         seat = await self.world.seat()
@@ -177,7 +189,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(index=INDEX)
     def call_by_another_agent(self, index: int) -> None:
         if self.wishes:
-            wish = self.wishes[index % len(self.wishes)]
+            wish = self.wishes[-1 - index % len(self.wishes)]
             self._do(self._by_another, wish)
 
     async def _by_another(self, wish: Wish) -> None:
@@ -237,14 +249,14 @@ def test_the_machine_finds_a_missing_check(control: Control, monkeypatch: pytest
     for check in control.checks:
         function, code = check.code()
         monkeypatch.setattr(function, "__code__", code)
-    searching = settings(TestDecisions.settings, max_examples=60, phases=[Phase.generate])
+    searching = settings(TestDecisions.settings, max_examples=200, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Decisions, settings=searching)
 
 
 TestDecisions = Decisions.TestCase
 TestDecisions.settings = settings(
-    max_examples=20,
+    max_examples=50,
     stateful_step_count=30,
     database=None,
     deadline=None,

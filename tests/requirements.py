@@ -97,6 +97,19 @@ PROMISES: dict[str, Promise] = {
             "servers/test_approvals_tools.py::test_no_tool_decides",
         ),
     ),
+    "adversary": Promise(
+        "Over 10,000 attempts of agents, browsers, outsiders and time, over every tool and transport, bring about no effect"
+        " without a person's grant and no decision by a machine; without any one check the same cases find it.",
+        (
+            "adversary/test_adversary.py::test_a_few_attempts_of_every_kind_fail",
+            "adversary/test_adversary.py::test_no_attempt_of_ten_thousand_succeeds",
+            "adversary/test_adversary.py::test_the_plan_has_enough_cases_of_every_threat_and_over_every_transport",
+            "adversary/test_controls.py::test_without_this_check_the_cases_find_a_violation",
+            "adversary/test_controls.py::test_without_these_checks_that_cover_each_other_the_cases_find_a_violation",
+            "adversary/test_controls.py::test_what_another_check_covers_lets_nothing_through_when_it_is_missing",
+            "adversary/test_machine.py::test_the_machine_finds_a_missing_check",
+        ),
+    ),
     "seen-as-it-is": Promise(
         "Who approves sees what a text hides: unseen characters, padding, borrowed letters; honest ones as they are.",
         (

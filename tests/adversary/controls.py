@@ -19,11 +19,11 @@ from gatebook.approvals.policy import Policy
 from gatebook.approvals.records import Records
 from gatebook.approvals.requests import Approvals
 from gatebook.asking import Asking
+from gatebook.foreign import ForeignCalls
 from gatebook.gate import Gate
 from gatebook.guard import Guard
 from gatebook.intents import canonical, fingerprint
 from gatebook_servers.approvals import tools as approval_tools
-from gatebook_servers.approvals.foreign import ForeignCalls
 from gatebook_servers.console import sessions, visit
 from gatebook_servers.console.pages import batches
 from gatebook_servers.console.pages import requests as request_pages

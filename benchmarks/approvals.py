@@ -35,10 +35,11 @@ from gatebook.approvals.audit import Audit
 from gatebook.approvals.policy import Outcome, Verdict
 from gatebook.approvals.requests import Approvals
 from gatebook.approvals.verifying import verify
-from gatebook.gate import Claimed, Gate
+from gatebook.gate import Gate
 from gatebook.guard import Guard
 from gatebook.injection import Caller, Scope
 from gatebook.intents import Briefing, text_digest
+from gatebook.recalling import Claimed
 from gatebook.telemetry import CallRecord
 from gatebook_servers.catalogue import catalogue
 from programs.postgres import running_postgres, schema
@@ -82,6 +83,7 @@ async def _woken(suite: Suite, agent: Agent, approval_id: str) -> float:
         assert result.structured_content is not None
         assert result.structured_content["pending"] == 0
 
+    decided = 0.0
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         await waiting.wait()

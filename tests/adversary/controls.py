@@ -128,7 +128,7 @@ ALONE: tuple[Control, ...] = (
     _control(
         "read one's own",
         OTHERS,
-        approval_tools._own,
+        approval_tools._reading,
         "if any(request.principal != caller.principal for request in found):",
     ),
     _control("list one's own", OTHERS, Records.select, "(:principal = '' OR principal = :principal)", "TRUE"),
@@ -181,8 +181,8 @@ ALONE: tuple[Control, ...] = (
     ),
     _control("each line was shown", FORGED, batches.approve_batch, " or line[2] != visit.seen(line[1])", ""),
     # The log.
-    _control("the log's checkpoints", LOG_EDITED, verifying._walk, _ROOT, "if waiting.pop() is None:"),
-    _control("the log's end", LOG_EDITED, verifying._walk, "    if waiting:", "    if False:"),
+    _control("the log's checkpoints", LOG_EDITED, verifying._honest, _ROOT, "if waiting.pop() is None:"),
+    _control("the log's end", LOG_EDITED, verifying._honest, "    if waiting:", "    if False:"),
 )
 TOGETHER: tuple[Control, ...] = (
     Control(
@@ -252,7 +252,7 @@ TOGETHER: tuple[Control, ...] = (
     Control(
         "an event of the log, by its hash and by the checkpoint",
         LOG_EDITED,
-        (Check(verifying._fault, _HASH), Check(verifying._walk, _ROOT, "if waiting.pop() is None:")),
+        (Check(verifying._fault, _HASH), Check(verifying._honest, _ROOT, "if waiting.pop() is None:")),
         attempts=("flip",),
     ),
 )

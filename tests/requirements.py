@@ -82,8 +82,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "adversary": Promise(
-        "Over 10,000 attempts of agents, browsers, outsiders and time, over every tool and transport, bring about no effect"
-        " without a person's grant and no decision by a machine; without any one check the same cases find it.",
+        "Over 10,000 attempts of agents, browsers, outsiders and time, over every tool and transport, bring about no"
+        " effect without a person's grant and no decision by a machine; without any one check the same cases find it.",
         (
             "adversary/test_adversary.py::test_a_few_attempts_of_every_kind_fail",
             "adversary/test_adversary.py::test_no_attempt_of_ten_thousand_succeeds",

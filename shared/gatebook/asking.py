@@ -103,6 +103,7 @@ class Asking:
             tenant=self.runtime.settings.tenant,
             effect_key=self._key(intent),
             content_sha256=intent.content_sha256,
+            fingerprint=self._fingerprint(intent),
             next_step="Do not ask again for the same content; only changed content is a new request.",
         )
 

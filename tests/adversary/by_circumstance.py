@@ -322,7 +322,12 @@ async def ask_after_a_no(world: World, tool: str) -> None:
         raise CaseOver
     approval_id = world.note(seat.actor, wish, answer)
     world.deny(approval_id)
-    for way, arguments in ((tool, wish.arguments), ("request_approval", {"tool": tool, "arguments": wish.arguments})):
+    twin = {**wish.arguments, "distinct": "another"} if tool == "create_ticket" else wish.arguments
+    for way, arguments in (
+        (tool, wish.arguments),
+        (tool, twin),
+        ("request_approval", {"tool": tool, "arguments": twin}),
+    ):
         again = await world.call(seat, way, arguments)
         if again.code != "approval_denied":
             world.ledger.accuse("bound", "a denial did not stick")

@@ -1,5 +1,6 @@
 """Where agents sit: a connected client of one principal, tenant and mode, over one transport."""
 
+import gc
 import os
 import socket
 import sys
@@ -97,3 +98,4 @@ def _listening(toolsets: list[Toolset], runtime: Runtime) -> Generator[str]:
         finally:
             running.should_exit = True
             thread.join()
+            gc.collect()  # the SDK's streams, while it is known whose they are

@@ -34,17 +34,17 @@ def beside_a_process(threat: Threat, *attempts: str) -> Threat:
 
 
 PLAN: Sequence[tuple[Threat, dict[Transport, int]]] = (
-    (SELF_APPROVAL, {"memory": 640, "legacy": 220, "http": 220, "sse": 120, "stdio": 140}),
-    (SWAPPED, {"memory": 1200, "legacy": 400, "http": 300, "sse": 160, "stdio": 140}),
-    (REUSED, {"memory": 600, "legacy": 200, "http": 200, "sse": 120, "stdio": 80}),
-    (OTHERS, {"memory": 500, "legacy": 100, "http": 120, "sse": 80}),
+    (SELF_APPROVAL, {"memory": 440, "legacy": 220, "http": 220, "sse": 120, "stdio": 140}),
+    (SWAPPED, {"memory": 900, "legacy": 400, "http": 300, "sse": 160, "stdio": 140}),
+    (REUSED, {"memory": 460, "legacy": 200, "http": 200, "sse": 120, "stdio": 80}),
+    (OTHERS, {"memory": 400, "legacy": 100, "http": 120, "sse": 80}),
     (TOOL_CHANGED, {"memory": 400, "http": 100}),
     (TIMEOUT, {"memory": 400, "legacy": 100, "http": 100}),
     (POLICY_CHANGED, {"memory": 500, "http": 100}),
-    (PRE_APPROVED, {"memory": 400, "legacy": 200, "http": 100}),
+    (PRE_APPROVED, {"memory": 300, "legacy": 200, "http": 100}),
     (DODGING, {"memory": 600}),
     (FLOOD, {"memory": 400, "http": 100}),
-    (FORGED, {"memory": 1400}),
+    (FORGED, {"memory": 1200}),
     (WRONG_PERSON, {"memory": 600}),
     (STOPPED, {"memory": 160, "http": 40}),
     (LOG_EDITED, {"memory": 200}),

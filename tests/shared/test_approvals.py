@@ -80,6 +80,17 @@ async def test_a_withdrawal_sticks_to_the_content_whatever_its_reason(suite: Sui
         await ask(agent, "Other words.")
 
 
+async def test_a_denied_ticket_is_not_asked_for_again_as_a_distinct_one(suite: Suite) -> None:
+    new: Json = {"project": "AB", "title": "A new board", "description": "For the archive."}
+    async with suite.agent("tickets", "approvals") as agent:
+        assert (await agent.call("create_ticket", new)).code == "approval_required"
+        suite.deny(suite.requests()[0].approval_id)
+        twin: Json = {**new, "distinct": "another"}
+        assert (await agent.call("create_ticket", twin)).code == "approval_denied"
+        assert (await agent.call("request_approval", tool="create_ticket", arguments=twin)).code == "approval_denied"
+    assert suite.requests() == []
+
+
 async def test_an_undecided_request_expires_and_can_be_asked_again(suite: Suite, mode: str) -> None:
     suite.tickets([ticket()])
     async with suite.agent("tickets", mode=mode) as agent:

@@ -102,25 +102,35 @@ class Records:
             key=effect_key,
         )
 
-    def refusal_of(self, *, tenant: str, effect_key: str, content_sha256: str) -> Approval | None:
-        """Return the denial, or the cancellation by an agent or a person, that sticks to this content."""
+    def refusal_of(
+        self, *, tenant: str, effect_key: str, content_sha256: str, fingerprint: str = ""
+    ) -> Approval | None:
+        """Return the denial, or the cancellation by an agent or a person, that sticks to this content.
+
+        A further effect that would do exactly the same has the same fingerprint, and what was refused is refused there.
+        """
         rows = self._select(
-            """tenant = :tenant AND effect_key = :key AND content_sha256 = :sha
+            """tenant = :tenant AND ((effect_key = :key AND content_sha256 = :sha) OR fingerprint = :fingerprint)
                AND state IN ('denied', 'cancelled')""",
             tenant=tenant,
             key=effect_key,
             sha=content_sha256,
+            fingerprint=fingerprint,
         )
         sticking = (row for row in rows if row.state == "denied" or row.state_reason not in FREE_REASONS)
         return max(sticking, key=lambda row: row.changed_at, default=None)
 
-    def require_undenied(self, *, tenant: str, effect_key: str, content_sha256: str, next_step: str) -> None:
+    def require_undenied(
+        self, *, tenant: str, effect_key: str, content_sha256: str, fingerprint: str = "", next_step: str
+    ) -> None:
         """Refuse what a person said no to, or what was withdrawn.
 
         Raises:
             ApprovalDeniedError: With `next_step`, the request and its reason.
         """
-        refused = self.refusal_of(tenant=tenant, effect_key=effect_key, content_sha256=content_sha256)
+        refused = self.refusal_of(
+            tenant=tenant, effect_key=effect_key, content_sha256=content_sha256, fingerprint=fingerprint
+        )
         if refused is not None:
             raise ApprovalDeniedError(
                 f"exactly this was {refused.state}.",

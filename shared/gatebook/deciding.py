@@ -220,7 +220,7 @@ def _raised(tx: Transaction, settings: Settings, request: Approval) -> Approval:
     except GatebookError as refusal:
         approvals.void(request, reason=refusal.message)
     else:
-        taken = approvals.consume(tenant=request.tenant, fingerprint=request.fingerprint)
+        taken = approvals.consume(request)
         assert taken == request.approval_id
         approvals.settle(request.approval_id, state="used")
     return approvals.get(request.approval_id)

@@ -101,18 +101,20 @@ class Effects:
             forgotten: Whether this database may have lost the record of what was done: it was restored.
         """
         key = effect_key(intent, tenant=tenant, mode=mode)
-        free = self._tx.one(
-            "DELETE FROM effects WHERE effect_key = :key AND state = 'not_applied' RETURNING fence + 1 AS fence",
-            key=key,
-        )
-        fence = int(free["fence"] or 1) if free else 1
-        self._tx.execute(
+        claimed = self._tx.one(
             """INSERT INTO effects (effect_key, tenant, target, operation, subject, server, tool, principal, run_id,
                  mode, content, content_sha256, marker, arguments, state, owner, lease_until, fence, approval_id,
                  result, outcome, claimed_at, finished_at)
                VALUES (:key, :tenant, :target, :operation, :subject, :server, :tool, :principal, :run_id,
-                 :mode, :content, :sha, :marker, :arguments, 'claimed', :owner, :lease, :fence, :approval,
-                 '', '', :now, NULL)""",
+                 :mode, :content, :sha, :marker, :arguments, 'claimed', :owner, :lease, 1, :approval,
+                 '', '', :now, NULL)
+               ON CONFLICT (effect_key) DO UPDATE SET server = excluded.server, tool = excluded.tool,
+                 principal = excluded.principal, run_id = excluded.run_id, content = excluded.content,
+                 content_sha256 = excluded.content_sha256, arguments = excluded.arguments, state = 'claimed',
+                 owner = excluded.owner, lease_until = excluded.lease_until, fence = effects.fence + 1,
+                 approval_id = excluded.approval_id, result = '', outcome = '', claimed_at = excluded.claimed_at,
+                 finished_at = NULL
+               WHERE effects.state = 'not_applied' RETURNING fence""",
             key=key,
             tenant=tenant,
             target=intent.target,
@@ -129,14 +131,14 @@ class Effects:
             arguments=arguments,
             owner=owner,
             lease=self._tx.steady + lease_s,
-            fence=fence,
             approval=approval_id,
             now=self._tx.now,
         )
+        assert claimed is not None, "whoever claims has looked for the effect in this transaction"
         return Effect(
             key=key,
             marker=marker_of(key),
-            fence=fence,
+            fence=int(claimed["fence"] or 1),
             owner=owner,
             content_sha256=intent.content_sha256,
             approval_id=approval_id,

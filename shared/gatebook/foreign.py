@@ -236,7 +236,7 @@ class ForeignCalls:
         reason = _why_void(tx, known, verdict) if known is not None else ""
         if known is not None and reason:
             approvals.void(known, reason=reason)
-        granted = approvals.consume(tenant=tenant, fingerprint=asked.fingerprint)
+        granted = approvals.consume(known) if known is not None else None
         if granted is not None:
             approvals.settle(granted, state="used", reason=asked.call.used)
             return

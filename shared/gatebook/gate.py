@@ -166,7 +166,7 @@ class Gate(Recalling):
         """Take the grant that fits, which is `approval` where a person's yes is being executed."""
         granted = None
         if known is not None and known.state == "approved" and approval in (None, known):
-            granted = Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint)
+            granted = Approvals(tx).consume(known)
         if approval is not None and granted is None:
             raise ApprovalInvalidError(
                 "the approval does not fit what would be done now.",

@@ -99,7 +99,7 @@ ALONE: tuple[Control, ...] = (
         "the grant is taken",
         REUSED,
         Gate._granted,
-        "Approvals(tx).consume(tenant=known.tenant, fingerprint=known.fingerprint)",
+        "Approvals(tx).consume(known)",
         "known.approval_id",
     ),
     _control("the strictest wins", PRE_APPROVED, Policy.judge, "strictest = max((outcome", "strictest = min((outcome"),

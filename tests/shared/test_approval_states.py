@@ -177,7 +177,7 @@ class Broker(RuleBasedStateMachine):
                 leads = [one for one in self.yes[known.approval_id] if one.roles]
                 assert len(leads) < STRICTER.quorum, "what suffices under the stricter policy is not asked anew"
                 return
-            taken = Approvals(tx).consume(tenant="t", fingerprint=fingerprint)
+            taken = Approvals(tx).consume(known)
             if taken is None:
                 return
             use_by = Approvals(tx).get(taken).use_by

@@ -223,7 +223,7 @@ async def test_a_hold_shows_a_person_every_sensitive_text_and_never_releases_an_
     assert HARMLESS not in shown
     suite.approve(held.approval_id)
     with suite.runtime.database.transaction() as tx:
-        assert Approvals(tx).consume(tenant="default", fingerprint=held.fingerprint) is None
+        assert Approvals(tx).consume(Approvals(tx).get(held.approval_id)) is None
 
 
 async def test_holds_beyond_the_ceiling_hold_without_a_card_until_people_decided_some(suite: Suite) -> None:

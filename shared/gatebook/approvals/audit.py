@@ -128,12 +128,10 @@ class Audit:
         ours = state != "denied" and _CODE.fullmatch(reason)
         self.record(_EVENTS[state], actor=actor, subject=approval_id, body={"why": reason} if ours else _words(reason))
 
-    def ran_out(self, expired: Sequence[Row], lapsed: Sequence[Row]) -> None:
+    def ran_out(self, changed: Sequence[Row]) -> None:
         """Tell of requests that nobody decided, and of approvals that nobody used, in time."""
-        for row in expired:
-            self.moved(str(row["approval_id"]), "expired", reason="clock")
-        for row in lapsed:
-            self.moved(str(row["approval_id"]), "lapsed", reason="clock")
+        for row in sorted(changed, key=lambda row: (str(row["state"]), str(row["approval_id"]))):
+            self.moved(str(row["approval_id"]), "expired" if row["state"] == "expired" else "lapsed", reason="clock")
 
     def settled(self, approval_id: str, state: ApprovalState, *, reason: str = "") -> None:
         """Tell of the end of a claimed grant."""

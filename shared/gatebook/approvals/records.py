@@ -269,19 +269,18 @@ class Records:
 
     def apply_clocks(self) -> None:
         """Let requests expire that nobody decided in time, and approvals lapse that nobody used in time."""
-        expired = self._tx.all(
-            """UPDATE approvals SET state = 'expired', state_reason = :reason, changed_at = :now
-               WHERE state = 'pending' AND decide_by <= :now RETURNING approval_id""",
-            reason=EXPIRED,
+        changed = self._tx.all(
+            """UPDATE approvals SET changed_at = :now,
+                 state_reason = CASE state WHEN 'pending' THEN :expired ELSE :lapsed END,
+                 state = CASE state WHEN 'pending' THEN 'expired' ELSE 'lapsed' END
+               WHERE (state = 'pending' AND decide_by <= :now) OR (state = 'approved' AND use_by <= :now)
+               RETURNING approval_id, state""",
+            expired=EXPIRED,
+            lapsed=LAPSED,
             now=self._tx.now,
         )
-        lapsed = self._tx.all(
-            """UPDATE approvals SET state = 'lapsed', state_reason = :reason, changed_at = :now
-               WHERE state = 'approved' AND use_by <= :now RETURNING approval_id""",
-            reason=LAPSED,
-            now=self._tx.now,
-        )
-        Audit(self._tx).ran_out(expired, lapsed)
+        if changed:
+            Audit(self._tx).ran_out(changed)
 
     def _select(self, where: str, **parameters: Value) -> list[Approval]:
         rows = self._tx.all(f"SELECT {_COLUMNS} FROM approvals WHERE {where}", **parameters)  # noqa: S608 - constants

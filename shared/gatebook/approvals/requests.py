@@ -243,10 +243,9 @@ class Approvals(Records):
         self._move(request, "cancelled", reason=words, actor=principal)
         return self.get(approval_id)
 
-    def consume(self, *, tenant: str, fingerprint: str) -> str | None:
-        """Take the grant for this fingerprint, once; the approval's id, or None when there is none to take."""
-        request = self.of_fingerprint(tenant=tenant, fingerprint=fingerprint)
-        if request is None or request.kind == "hold":
+    def consume(self, request: Approval) -> str | None:
+        """Take the grant that a request became, once; the approval's id, or None when there is none to take."""
+        if request.kind == "hold":
             return None
         taken = self._tx.execute(
             """UPDATE approvals SET state = 'claimed', changed_at = :now

@@ -209,7 +209,7 @@ async def test_what_is_in_doubt_asks_for_attention_until_a_person_settles_it(con
     console.suite.approve(request.approval_id)
     with console.suite.runtime.database.transaction() as tx:
         tx.execute("UPDATE outbox SET state = 'done'")
-        Approvals(tx).consume(tenant="default", fingerprint=request.fingerprint)
+        Approvals(tx).consume(request)
         intent = Intent(
             target=request.target,
             operation=request.operation,

@@ -142,7 +142,7 @@ ALONE: tuple[Control, ...] = (
     Control(
         "foreign calls are asked about",
         SELF_APPROVAL,
-        (Check(ForeignCalls._decide, "if verdict.outcome is Outcome.REVIEW:"),),
+        (Check(ForeignCalls._decide, "if verdict.outcome is Outcome.REVIEW or standing is not asked:"),),
         tools=("permission_prompt",),
     ),
     _control("the customer's address", SWAPPED, outgoing.reply_judged, "if ticket.requester.email != draft.recipient:"),
@@ -179,7 +179,7 @@ ALONE: tuple[Control, ...] = (
         request_pages.approve_request,
         'if visit.form.text("seen") != visit.seen(shown):',
     ),
-    _control("each line was shown", FORGED, batches.approve_batch, " or line[2] != visit.seen(line[1])", ""),
+    _control("each line was shown", FORGED, batches._decided, " or line[2] != visit.seen(line[1])", ""),
     # The log.
     _control("the log's checkpoints", LOG_EDITED, verifying._honest, _ROOT, "if waiting.pop() is None:"),
     _control("the log's end", LOG_EDITED, verifying._honest, "    if waiting:", "    if False:"),

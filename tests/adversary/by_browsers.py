@@ -8,7 +8,7 @@ import httpx
 
 from adversary import wishes
 from adversary.cases import Attempt, Threat
-from adversary.world import CaseOver, World
+from adversary.world import World
 from consoles import forms_of
 from gatebook.guard import Guard
 from gatebook.switches import PAUSE, Switches
@@ -82,8 +82,7 @@ class Front:
         """Open a page and return its form as it would be sent."""
         page = await self.send(Sent(path, {}, cookie, {}, "GET"))
         found = [form for form in forms_of(page.text) if form.action.endswith(action)]
-        if not found:
-            raise CaseOver(f"no form for {action}")
+        assert found, f"no form for {action}"
         return Sent(found[0].action, found[0].fields, cookie)
 
     def state(self) -> object:
@@ -124,7 +123,9 @@ async def _form(world: World, decision: str, cookie: str) -> tuple[Sent, str]:
         world.ledger.close(approval_id)
     if decision == "batch":
         await world.ask(seat, await world.wish(seat, tool))
-        return await front.form(f"/batch/{approval_id}", f"/batch/{approval_id}", cookie), approval_id
+        sent = await front.form(f"/batch/{approval_id}", f"/batch/{approval_id}/deny", cookie)
+        # As the button for a yes sends it.
+        return replace(sent, path=f"/batch/{approval_id}"), approval_id
     page = f"/requests/{approval_id}" + ("/edit" if decision == "edit" else "")
     sent = await front.form(page, f"/{decision}", cookie)
     filled = {"reason": "not so", "note": "I looked", "happened": "yes"}
@@ -187,7 +188,7 @@ class Token(Forge):
     async def __call__(self, world: World, sent: Sent) -> Sent:
         if self.token is None:
             front = _front(world)
-            other = await front.form("/pause", "/pause", front.sign_in("grace"))
+            other = await front.form("/", "/sign-out", front.sign_in("grace"))
             return sent.saying(form_token=other.fields["form_token"])
         return sent.saying(form_token=self.token)
 

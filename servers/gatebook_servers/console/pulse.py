@@ -106,7 +106,7 @@ class Pulse:
     async def _look(self) -> None:
         tenant = self._runtime.settings.tenant
         try:
-            beat = await self._runtime.transact(lambda tx: look(tx, tenant=tenant), durable=False)
+            beat = await self._runtime.look(lambda tx: look(tx, tenant=tenant))
         except GatebookError as error:
             logger.warning("the console could not look at the database", extra={"error": error.code})
             return

@@ -25,12 +25,17 @@ class PostgresWatch:
         Args:
             address: What libpq connects to; no error repeats it.
         """
+        connection = None
         try:
             with anyio.fail_after(CONNECT_S):
                 connection = await psycopg.AsyncConnection.connect(address, autocommit=True)
                 await connection.execute("LISTEN gatebook_approvals")
-        except (psycopg.Error, TimeoutError):
-            return cls(None)
+        except BaseException as error:
+            if connection is not None:
+                await connection.close()
+            if isinstance(error, psycopg.Error | TimeoutError):
+                return cls(None)
+            raise
         return cls(connection)
 
     async def changed(self) -> None:

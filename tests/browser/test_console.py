@@ -47,6 +47,11 @@ class Visit:
     async def open(self, request: Approval, more: str = "") -> None:
         await self.page.goto(f"{self.console.url}/requests/{request.approval_id}{more}")
 
+    async def until_decidable(self) -> None:
+        """Wait until the script is there and has seen the text to its end: the keys work then."""
+        await self.page.wait_for_load_state("load")
+        await expect(self.page.locator(".deciding button.primary")).to_be_enabled()
+
 
 @asynccontextmanager
 async def visit(console: RunningConsole, *, script: bool = True, width: int = 1_200) -> AsyncGenerator[Visit]:
@@ -118,6 +123,7 @@ async def test_a_request_arrives_by_itself_and_is_decided_with_two_keys_and_sent
         assert await seen.page.title() == "(1) Inbox · Gatebook"
         await seen.page.keyboard.press("Enter")
         await expect(seen.page.locator(".deciding")).to_be_visible()
+        await seen.until_decidable()
         await seen.page.keyboard.press("a")
         await expect(seen.page.locator(".banner.done")).to_have_text("Approved. It is being done now.")
         await until_sent(console, "AB-1")
@@ -156,6 +162,7 @@ async def test_an_edited_reply_is_a_new_request_and_what_is_sent_is_the_persons(
         await seen.page.click("main form button")
         await expect(seen.page.locator(".changed ins").first).to_contain_text("Rename,")
         await expect(seen.page.locator(".marks").first).to_contain_text("edited by ada")
+        await seen.until_decidable()
         await seen.page.keyboard.press("a")
         await expect(seen.page.locator(".banner.done")).to_be_visible()
         await until_sent(console, "AB-1")

@@ -170,8 +170,9 @@ def _require_lock_table(connection: Connection) -> None:
     found = connection.execute(b"SELECT to_regclass('suite_lock') IS NOT NULL AS there").fetchone()
     if found and found["there"]:
         return
-    # Another process that starts at the same moment may be faster; then the table is there as well.
-    with suppress(errors.UniqueViolation, errors.DuplicateTable), connection.transaction():
+    # Another process that starts at the same moment may be faster, by more or less; then the table is there as well.
+    raced = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
+    with suppress(*raced), connection.transaction():
         for statement in LOCK_TABLE:
             connection.execute(statement.encode())
 

@@ -202,13 +202,14 @@ class Records:
 
     def edited(self, *, tenant: str, effect_key: str) -> Approval | None:
         """Return what a person's change of requests for an effect led to at last. The clocks are not applied."""
-        found = self._select(
-            """tenant = :tenant AND edited_from IN (
-                 SELECT approval_id FROM approvals WHERE tenant = :tenant AND effect_key = :key
-                   AND state = 'cancelled' AND state_reason = 'edited')""",
+        # Apart from what became of them: mostly there are none, and a database may plan both together badly.
+        changed = self._tx.all(
+            """SELECT approval_id FROM approvals WHERE tenant = :tenant AND effect_key = :key
+               AND state = 'cancelled' AND state_reason = 'edited'""",
             tenant=tenant,
             key=effect_key,
         )
+        found = [edited for row in changed for edited in self._select("edited_from = :id", id=row["approval_id"])]
         return self.at_last(_latest(found)) if found else None
 
     def edits_of(self, *, tenant: str, fingerprint: str) -> list[Approval]:

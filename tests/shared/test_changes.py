@@ -1,6 +1,6 @@
 """Who waits for people is woken by what another process writes, and looks by itself where nothing is noticed."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -27,6 +27,22 @@ async def approval_id(suite: Suite) -> str:
         draft = await agent.ok("draft_reply", ref="local:AB-1", body="Open the board menu.")
         answer = await agent.call("send_reply", draft_id=draft["draft_id"], visibility="public")
     return str(answer.error["approval_id"])
+
+
+async def awaited(suite: Suite, approval_id: str, act: Callable[[], object]) -> Json:
+    """Wait for a request, and act once the wait is on; what the wait comes back with."""
+    answered: list[Json] = []
+    async with suite.agent("approvals") as agent:
+
+        async def wait() -> None:
+            answered.append(await agent.ok("wait_for_approvals", approval_ids=[approval_id], timeout_s=30))
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                act()
+    return answered[0]
 
 
 async def test_a_watch_notices_what_another_process_decides_and_nothing_before(suite: Suite, approval_id: str) -> None:
@@ -88,32 +104,12 @@ async def test_a_database_that_is_not_noticed_is_looked_at_all_the_same(suite: S
             return self
 
     suite.runtime.changes = Changes(Deaf())  # pyright: ignore[reportArgumentType] - a database that nobody hears
-    answered: list[Json] = []
-    async with suite.agent("approvals") as agent:
-
-        async def wait() -> None:
-            answered.append(await agent.ok("wait_for_approvals", approval_ids=[approval_id], timeout_s=30))
-
-        with anyio.fail_after(20):
-            async with anyio.create_task_group() as group:
-                group.start_soon(wait)
-                await anyio.wait_all_tasks_blocked()
-                suite.approve(approval_id)
-    assert answered[0]["pending"] == 0
+    answered = await awaited(suite, approval_id, lambda: suite.approve(approval_id))
+    assert answered["pending"] == 0
 
 
 async def test_a_request_that_nobody_decides_in_time_ends_the_wait(suite: Suite, approval_id: str) -> None:
-    answered: list[Json] = []
-    async with suite.agent("approvals") as agent:
-
-        async def wait() -> None:
-            answered.append(await agent.ok("wait_for_approvals", approval_ids=[approval_id], timeout_s=30))
-
-        with anyio.fail_after(20):
-            async with anyio.create_task_group() as group:
-                group.start_soon(wait)
-                await anyio.wait_all_tasks_blocked()
-                suite.clock.jump(80 * 3600)
-    requests = answered[0]["approvals"]
+    answered = await awaited(suite, approval_id, lambda: suite.clock.jump(80 * 3600))
+    requests = answered["approvals"]
     assert isinstance(requests, list)
     assert [one["state"] for one in requests if isinstance(one, dict)] == ["expired"]

@@ -74,10 +74,10 @@ class Audit:
         Raises:
             InvalidArgumentsError: If the body has no canonical JSON form.
         """
-        last = self._tx.one("SELECT seq, hash FROM audit_events ORDER BY seq DESC LIMIT 1")
+        events, head = self._head()
         row: dict[str, str | int | float] = {
-            "seq": int(last["seq"] or 0) + 1 if last else 1,
-            "prev_hash": str(last["hash"]) if last else NOTHING,
+            "seq": events + 1,
+            "prev_hash": head,
             "actor": actor,
             "event": event,
             "subject": subject,
@@ -160,12 +160,15 @@ class Audit:
         Returns:
             How many events the log had before this one.
         """
-        last = self._tx.one("SELECT seq, hash FROM audit_events ORDER BY seq DESC LIMIT 1")
-        events = int(last["seq"] or 0) if last else 0
-        head = str(last["hash"]) if last else NOTHING
+        events, head = self._head()
         body: dict[str, JsonValue] = {"events": events, "head": head, "signed": signed, "signed_root": root}
         self.record(RESTORED, actor=person, subject=LOG, body=body)
         return events
+
+    def _head(self) -> tuple[int, str]:
+        """Return how many events there are, and the hash of the last one."""
+        last = self._tx.one("SELECT seq, hash FROM audit_events ORDER BY seq DESC LIMIT 1")
+        return (int(last["seq"] or 0), str(last["hash"])) if last else (0, NOTHING)
 
     def saw_policy(self, sha256: str) -> bool:
         """Tell of a policy that is not the last one that was seen.

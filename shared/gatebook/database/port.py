@@ -50,7 +50,7 @@ class Transaction(Protocol):
     def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
         """Run one last statement and those behind it, and commit; return the first row of the first one.
 
-        A database across a network takes all of it in one trip, with the beginning where there was none yet. If the
+        With `function`, a database across a network takes all of it in one trip where nothing went before. If the
         connection turns out to be gone then, all of it may be sent twice: it has to be harmless when it was done.
 
         Args:

@@ -24,9 +24,6 @@ _LOCK = b"""
 SELECT schema_version, CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
 FROM (SELECT schema_version FROM suite_lock FOR UPDATE) AS held
 """
-_UNLESS_SCHEMA = b"SELECT 1 / CAST(schema_version = %d AS integer) FROM suite_lock"
-"""Fails where the schema is another one."""
-_NOW = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|::|:(?P<name>[A-Za-z_]\w*)|%")
 
 Connection = psycopg.Connection[DictRow]
@@ -95,18 +92,11 @@ class PostgresTransaction:
     def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
         if function and self._durable and self._begun is None and not self._deferred:
             return self._called(function, parameters)
-        if self._given or self._begun:
-            parameters["now"] = self.now
-        else:
-            # Its own trip to ask for the time would be one more.
-            sql = re.sub(r":now\b", _NOW, sql)
-        statements = [self._bound(one, parameters) for one in (sql, *behind)]
-        if self._begun is None and self._schema is not None:
-            # Nobody has seen the schema yet; another one must not be committed to.
-            statements.append(_UNLESS_SCHEMA % self._schema)
-        cursor = self._sent(b";".join([*statements, b"COMMIT"]))
-        self._concluded = True
-        return _first_rows(cursor).fetchone()
+        parameters["now"] = self.now
+        row = self.one(sql, **parameters)
+        for statement in behind:
+            self.defer(statement, **parameters)
+        return row
 
     def _called(self, function: str, parameters: dict[str, Value]) -> Row | None:
         """Let one statement be the whole transaction; the server plans it once."""

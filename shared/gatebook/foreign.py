@@ -250,10 +250,8 @@ class ForeignCalls:
         return request.state == "denied" and tx.now < request.changed_at + self._runtime.settings.use_within_s
 
     def _require_room(self, approvals: Approvals) -> None:
-        pending = approvals.select(
-            tenant=self._runtime.settings.tenant, principal=self._caller.principal, state="pending", limit=MOST_PENDING
-        )
-        if len(pending) == MOST_PENDING:
+        pending = approvals.pending_of(tenant=self._runtime.settings.tenant, principal=self._caller.principal)
+        if pending >= MOST_PENDING:
             raise CeilingReachedError(
                 "too many of your requests wait for a person.", next_step="Go on with what needs nobody."
             )

@@ -141,6 +141,27 @@ async def test_waiting_ends_when_a_person_decides(suite: Suite, mode: str) -> No
         assert (await agent.ok("get_approval", approval_id=two))["reason"] == "too long"
 
 
+async def test_a_request_that_is_named_twice_is_waited_for_as_one(suite: Suite, mode: str) -> None:
+    suite.tickets([ticket()])
+    async with suite.agent("tickets", "approvals", mode=mode) as agent:
+        one = await asked(agent)
+        told = anyio.Event()
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            del progress, total, message
+            told.set()
+
+        async def wait() -> None:
+            arguments: Json = {"approval_ids": [one, one], "timeout_s": 30}
+            await agent.client.call_tool("wait_for_approvals", arguments, progress_callback=on_progress)
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                await told.wait()  # who only reads again and again tells nobody that it waits
+                suite.approve(one)
+
+
 async def test_another_principals_requests_are_out_of_reach(suite: Suite, mode: str) -> None:
     suite.tickets([ticket()])
     async with suite.agent("tickets", "approvals", mode=mode) as agent:

@@ -122,7 +122,7 @@ def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Pa
     open_request = approvals.of_fingerprint(tenant=request.tenant, fingerprint=print_)
     if open_request and open_request.state == "pending":
         return open_request
-    if approvals.holds_waiting(tenant=request.tenant, principal=request.principal) >= request.most_pending:
+    if approvals.pending_of(tenant=request.tenant, principal=request.principal, kind="hold") >= request.most_pending:
         raise HeldError(
             "a sensitive matter waits for a person, behind many others; nobody was asked about it yet.",
             next_step="Go on with other tickets; a later call asks once people decided some.",

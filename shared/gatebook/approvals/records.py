@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gatebook.approvals.audit import Audit
-from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalState, Card, Decision
+from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalKind, ApprovalState, Card, Decision
 from gatebook.database.port import Transaction, Value
 from gatebook.errors import ApprovalDeniedError, NotFoundError
 from gatebook.intents import Value as Record
@@ -45,8 +45,8 @@ class Records:
             NotFoundError: If there is none with one of the ids.
         """
         self.apply_clocks()
-        ids = {f"id_{number}": approval_id for number, approval_id in enumerate(approval_ids)}
-        found = self._select(f"approval_id IN ({', '.join(f':{name}' for name in ids)})", **ids)
+        among, ids = _among(approval_ids)
+        found = self._select(among, **ids)
         by_id = {request.approval_id: request for request in found}
         if len(by_id) < len(set(approval_ids)):
             raise NotFoundError("no approval has this id.", next_step="Call list_approvals for valid ids.")
@@ -54,14 +54,8 @@ class Records:
 
     def all_pending(self, approval_ids: Sequence[str]) -> bool:
         """Whether all these requests still wait for a decision. The clocks are not applied: nothing is written."""
-        ids = {f"id_{number}": approval_id for number, approval_id in enumerate(approval_ids)}
-        row = self._tx.one(
-            f"""SELECT COUNT(*) AS n FROM approvals WHERE approval_id IN ({", ".join(f":{name}" for name in ids)})
-                AND state = 'pending' AND decide_by > :now""",  # noqa: S608 - names of parameters
-            now=self._tx.now,
-            **ids,
-        )
-        return row is not None and row["n"] == len(ids)
+        among, ids = _among(approval_ids)
+        return self._pending(among, **ids) == len(ids)
 
     def of_fingerprint(self, *, tenant: str, fingerprint: str) -> Approval | None:
         """Return the open request with this fingerprint, of which there is at most one, or else the newest."""
@@ -244,16 +238,14 @@ class Records:
         assert row is not None
         return Waiting(of_principal=int(row["of_principal"] or 0), of_tool=int(row["of_tool"] or 0))
 
-    def holds_waiting(self, *, tenant: str, principal: str) -> int:
-        """Return how many holds that a principal ran into wait for a decision."""
-        row = self._tx.one(
-            """SELECT COUNT(*) AS n FROM approvals WHERE tenant = :tenant AND principal = :principal
-               AND kind = 'hold' AND state = 'pending' AND decide_by > :now""",
+    def pending_of(self, *, tenant: str, principal: str, kind: ApprovalKind | None = None) -> int:
+        """Return how many requests of a principal, of one kind or of any, wait for a decision."""
+        return self._pending(
+            "tenant = :tenant AND principal = :principal AND (:kind = '' OR kind = :kind)",
             tenant=tenant,
             principal=principal,
-            now=self._tx.now,
+            kind=kind or "",
         )
-        return int(row["n"] or 0) if row else 0
 
     def batches(self, *, tenant: str) -> list[list[Approval]]:
         """Return the pending requests that may be decided on one card, two or more of the same tool and rules."""
@@ -280,8 +272,15 @@ class Records:
             lapsed=LAPSED,
             now=self._tx.now,
         )
-        if changed:
-            Audit(self._tx).ran_out(changed)
+        Audit(self._tx).ran_out(changed)
+
+    def _pending(self, where: str, **parameters: Value) -> int:
+        row = self._tx.one(
+            f"SELECT COUNT(*) AS n FROM approvals WHERE state = 'pending' AND decide_by > :now AND {where}",  # noqa: S608 - constants
+            now=self._tx.now,
+            **parameters,
+        )
+        return int(row["n"] or 0) if row else 0
 
     def _select(self, where: str, **parameters: Value) -> list[Approval]:
         rows = self._tx.all(f"SELECT {_COLUMNS} FROM approvals WHERE {where}", **parameters)  # noqa: S608 - constants
@@ -290,3 +289,9 @@ class Records:
 
 def _latest(requests: Sequence[Approval]) -> Approval:
     return max(requests, key=lambda one: (one.state in OPEN_STATES, one.created_at, one.revision))
+
+
+def _among(approval_ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return the condition that a request is one of these, and its parameters: each id once."""
+    ids = {f"id_{number}": approval_id for number, approval_id in enumerate(dict.fromkeys(approval_ids))}
+    return f"approval_id IN ({', '.join(f':{name}' for name in ids)})", ids

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gatebook.approvals.history import History
 from gatebook.approvals.holds import HoldRequest
 from gatebook.approvals.models import Approval, Origin
 from gatebook.approvals.policy import Verdict
@@ -98,12 +99,16 @@ class Asking:
         if waiting.of_tool >= settings.max_pending_per_tool:
             raise too_many("for this tool", settings.max_pending_per_tool)
 
-    def _require_undenied(self, tx: Transaction, intent: Intent) -> None:
-        Approvals(tx).require_undenied(
+    def _history(self, tx: Transaction, intent: Intent) -> History:
+        return Approvals(tx).history(
             tenant=self.runtime.settings.tenant,
             effect_key=self._key(intent),
-            content_sha256=intent.content_sha256,
             fingerprint=self._fingerprint(intent),
+        )
+
+    def _require_undenied(self, history: History, intent: Intent) -> None:
+        history.require_undenied(
+            intent.content_sha256,
             next_step="Do not ask again for the same content; only changed content is a new request.",
         )
 

@@ -28,10 +28,11 @@ class Change(Gate):
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
             ConflictError: If what was changed is not the newest any more.
         """
-        if self._known(tx, edit.intent) is not None:
+        history = self._history(tx, edit.intent)
+        if self._known(tx, edit.intent, history) is not None:
             raise IdempotencyConflictError("this was already done or begun.", next_step="Deny the request instead.")
         self.hold(tx, edit.facts)
-        self._require_undenied(tx, edit.intent)
+        self._require_undenied(history, edit.intent)
         verdict = self._verdict(tx, edit.facts, content=edit.intent.content, key=self._key(edit.intent))
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)

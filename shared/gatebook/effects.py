@@ -10,6 +10,7 @@ from typing import Literal
 from gatebook.database.port import Row, Transaction
 from gatebook.errors import NotFoundError
 from gatebook.intents import Intent, Value, effect_key, marker_of
+from gatebook.switches import RESTORED
 
 EffectState = Literal["claimed", "done", "in_doubt", "not_applied"]
 
@@ -82,9 +83,11 @@ class Effects:
         owner: str,
         lease_s: float,
         approval_id: str,
-        forgotten: bool,
     ) -> Effect:
         """Insert the effect with its owner and lease, or take over one that surely was not applied.
+
+        Nothing may follow in the transaction. An effect that is claimed in a database that was put back from a copy is
+        looked up outside first: it may have been performed since, and the record of it lost.
 
         Args:
             intent: What is meant to happen.
@@ -98,10 +101,9 @@ class Effects:
             owner: This process.
             lease_s: Seconds that it belongs to this process.
             approval_id: The grant that was taken for it.
-            forgotten: Whether this database may have lost the record of what was done: it was restored.
         """
         key = effect_key(intent, tenant=tenant, mode=mode)
-        claimed = self._tx.one(
+        claimed = self._tx.conclude(
             """INSERT INTO effects (effect_key, tenant, target, operation, subject, server, tool, principal, run_id,
                  mode, content, content_sha256, marker, arguments, state, owner, lease_until, fence, approval_id,
                  result, outcome, claimed_at, finished_at)
@@ -114,7 +116,8 @@ class Effects:
                  owner = excluded.owner, lease_until = excluded.lease_until, fence = effects.fence + 1,
                  approval_id = excluded.approval_id, result = '', outcome = '', claimed_at = excluded.claimed_at,
                  finished_at = NULL
-               WHERE effects.state = 'not_applied' RETURNING fence""",
+               WHERE effects.state = 'not_applied'
+               RETURNING fence, (SELECT COUNT(*) FROM switches WHERE name = :restored) AS restored""",
             key=key,
             tenant=tenant,
             target=intent.target,
@@ -132,7 +135,7 @@ class Effects:
             owner=owner,
             lease=self._tx.steady + lease_s,
             approval=approval_id,
-            now=self._tx.now,
+            restored=RESTORED,
         )
         assert claimed is not None, "whoever claims has looked for the effect in this transaction"
         return Effect(
@@ -142,7 +145,7 @@ class Effects:
             owner=owner,
             content_sha256=intent.content_sha256,
             approval_id=approval_id,
-            takeover=forgotten,
+            takeover=bool(claimed["restored"]),
         )
 
     def take_over(self, row: EffectRow, *, owner: str, lease_s: float) -> Effect | None:

@@ -134,7 +134,7 @@ class ForeignCalls:
         if verdict.outcome is Outcome.DENY:
             raise _blocked(verdict)
         approvals = Approvals(tx)
-        known = approvals.of_fingerprint(tenant=request.tenant, fingerprint=asked.fingerprint)
+        known = self._known(approvals, asked)
         if known is not None and self._is_denied(tx, known):
             raise _denied(known)
         if known is not None and known.state in OPEN_STATES:
@@ -204,6 +204,10 @@ class ForeignCalls:
             reason=asked.call.used,
         )
 
+    def _known(self, approvals: Approvals, asked: _Asked) -> Approval | None:
+        tenant = self._runtime.settings.tenant
+        return approvals.history(tenant=tenant, effect_key=asked.key, fingerprint=asked.fingerprint).exact
+
     def _verdict(self, tx: Transaction, asked: _Asked) -> Verdict:
         call = asked.call
         texts = Passage(where="input", text="\n".join(_texts(call.tool_input)))
@@ -226,11 +230,11 @@ class ForeignCalls:
             raise ForbiddenError("in a dry run nothing is done outside.", next_step="Do without it.")
 
     def _require_yes(self, tx: Transaction, asked: _Asked, verdict: Verdict) -> None:
-        approvals, tenant = Approvals(tx), self._runtime.settings.tenant
+        approvals = Approvals(tx)
         passed = self._passed(approvals, asked)
         if passed is not None and not _is_forgotten(tx, passed):
             return
-        known = approvals.of_fingerprint(tenant=tenant, fingerprint=asked.fingerprint)
+        known = self._known(approvals, asked)
         if known is not None and self._is_denied(tx, known):
             raise _denied(known)
         reason = _why_void(tx, known, verdict) if known is not None else ""

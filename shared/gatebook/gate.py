@@ -4,6 +4,7 @@ import json
 
 from pydantic import JsonValue
 
+from gatebook.approvals.history import History
 from gatebook.approvals.holds import require_release, sensitive_passages
 from gatebook.approvals.models import Approval
 from gatebook.approvals.policy import Outcome, Verdict
@@ -18,7 +19,6 @@ from gatebook.ledger.models import Run, StepStatus
 from gatebook.ledger.runs import Runs, require_step
 from gatebook.recalling import Claimed, Recalling, Replay
 from gatebook.refusals import blocked, required
-from gatebook.switches import RESTORED, Switches
 from gatebook.telemetry import CallRecord
 
 
@@ -90,18 +90,17 @@ class Gate(Recalling):
             ApprovalInvalidError: If an approval exists and no longer fits.
             PolicyBlockedError: If policy never allows it.
         """
-        recalled = self.recall(tx, intent)
+        history = self._history(tx, intent)
+        recalled = self._recalled(tx, intent, history)
         if isinstance(recalled, EffectRow):
             return self.take_over(tx, recalled)
         if recalled is not None:
             return recalled
-        asked = self._was_asked(tx, intent)
-        known = self._current(tx, intent) if asked else None
+        known = self._current(tx, history)
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)
-        if asked:
-            self._require_undenied(tx, intent)
+        self._require_undenied(history, intent)
         if known is not None and self._outgrown(tx, known, verdict):
             terms = strictest(terms_of(known), verdict)
             raise self._asked(tx, intent, terms, facts, known=known, record=record, handle=handle)
@@ -120,16 +119,17 @@ class Gate(Recalling):
             IdempotencyConflictError: If there is nothing left to approve.
             HeldError, ApprovalDeniedError, PolicyBlockedError: As the call itself would.
         """
-        if self._known(tx, intent) is not None:
+        history = self._history(tx, intent)
+        if self._known(tx, intent, history) is not None:
             raise IdempotencyConflictError(
                 "this was already done or begun.", next_step="Call the tool itself: it returns what came of it."
             )
         self.hold(tx, facts)
-        self._require_undenied(tx, intent)
+        self._require_undenied(history, intent)
         verdict = self._verdict(tx, facts, content=intent.content, key=self._key(intent))
         if verdict.outcome is Outcome.DENY:
             raise blocked(verdict)
-        known = self._current(tx, intent)
+        known = self._current(tx, history)
         if known is not None and known.state in ("pending", "approved"):
             return known
         return self._ask(tx, intent, verdict, facts, known=known)
@@ -140,21 +140,13 @@ class Gate(Recalling):
             return not satisfied(known, Approvals(tx).decisions(known.approval_id), verdict)
         return known.state == "pending" and outgrown(known, verdict)
 
-    def _was_asked(self, tx: Transaction, intent: Intent) -> bool:
-        """Whether there may be a yes or a no; what policy simply allows needs no further look."""
-        return Approvals(tx).any_of(
-            tenant=self.runtime.settings.tenant, fingerprint=self._fingerprint(intent), effect_key=self._key(intent)
-        )
-
-    def _current(self, tx: Transaction, intent: Intent) -> Approval | None:
+    def _current(self, tx: Transaction, history: History) -> Approval | None:
         """Return the newest request for exactly this; an approval given for another form of the tool is void."""
-        settings = self.runtime.settings
-        approvals = Approvals(tx)
-        known = approvals.of_fingerprint(tenant=settings.tenant, fingerprint=self._fingerprint(intent))
+        known = history.exact
         if known is None:
-            for other in approvals.open_of_effect(tenant=settings.tenant, effect_key=self._key(intent)):
+            for other in history.undecided_or_unused:
                 if other.principal == self.caller.principal and other.tool_sha256 != self.spec.sha256:
-                    approvals.void(other, reason="tool_changed")
+                    Approvals(tx).void(other, reason="tool_changed")
                     raise ApprovalInvalidError(
                         "the tool changed since it was approved.",
                         next_step="Repeat the same call to ask again.",
@@ -211,7 +203,6 @@ class Gate(Recalling):
             owner=self.runtime.owner,
             lease_s=settings.lease_s,
             approval_id=granted,
-            forgotten=Switches(tx).reason(RESTORED) is not None,
         )
 
     def _verdict(self, tx: Transaction, facts: Facts, *, content: dict[str, JsonValue], key: str = "") -> Verdict:

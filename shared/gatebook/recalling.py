@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from gatebook.approvals.history import History
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.asking import Asking
@@ -46,7 +47,10 @@ class Recalling(Asking):
             InProgressError: If another process performs it, or a late request may still land.
             OutcomeUnknownError: If nobody can tell whether it happened.
         """
-        known = self._known(tx, intent)
+        return self._recalled(tx, intent, self._changes(tx, intent))
+
+    def _recalled(self, tx: Transaction, intent: Intent, history: History) -> Replay | EffectRow | None:
+        known = self._known(tx, intent, history)
         if isinstance(known, EffectRow):
             self._require_settled(tx, known)
         return known
@@ -63,10 +67,10 @@ class Recalling(Asking):
             raise in_progress(0)
         return Claimed(taken)
 
-    def _known(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
+    def _known(self, tx: Transaction, intent: Intent, history: History) -> Replay | EffectRow | None:
         row = Effects(tx).find(self._key(intent))
         if row is None or row.state == "not_applied":
-            edited = self.edited(tx, intent)
+            edited = self._edited(tx, history)
             return edited and self._instead(tx, edited)
         if row.content_sha256 != intent.content_sha256:
             raise IdempotencyConflictError(
@@ -80,9 +84,16 @@ class Recalling(Asking):
 
     def edited(self, tx: Transaction, intent: Intent) -> Approval | None:
         """Return the request that a person's change of this very call led to, unless it came back to this one."""
-        key = self._key(intent)
-        edited = Approvals(tx).edited(tenant=self.runtime.settings.tenant, effect_key=key)
-        return None if edited is None or edited.effect_key == key else edited
+        return self._edited(tx, self._changes(tx, intent))
+
+    def _changes(self, tx: Transaction, intent: Intent) -> History:
+        """Return what was asked about the effect, which is all that its recall needs: people change by effect."""
+        tenant = self.runtime.settings.tenant
+        return Approvals(tx).recorded(tenant=tenant, effect_key=self._key(intent))
+
+    def _edited(self, tx: Transaction, history: History) -> Approval | None:
+        edited = Approvals(tx).edited(history)
+        return None if edited is None or edited.effect_key == history.effect_key else edited
 
     def _instead(self, tx: Transaction, edited: Approval) -> Replay | None:
         """Return what was done instead of the call because a person changed it; None when that came to nothing.

@@ -1,7 +1,7 @@
 """What an agent hears whose call is not done now: why, and what to do next."""
 
+from gatebook.approvals.history import FREE_REASONS
 from gatebook.approvals.models import Approval
-from gatebook.approvals.records import FREE_REASONS
 from gatebook.approvals.verdicts import Verdict
 from gatebook.errors import (
     ApprovalDeniedError,

@@ -84,8 +84,8 @@ ALONE: tuple[Control, ...] = (
     # The gate.
     _control("never", POLICY_CHANGED, Gate.claim, "if verdict.outcome is Outcome.DENY:"),
     _control("review", SWAPPED, Gate.claim, "if not granted and verdict.outcome is Outcome.REVIEW:"),
-    _control("a no sticks to the call", FLOOD, Gate.claim, "if asked:"),
-    _control("a no sticks to asking", FLOOD, Gate.request, "self._require_undenied(tx, intent)", "None"),
+    _control("a no sticks to the call", FLOOD, Gate.claim, "self._require_undenied(history, intent)", "None"),
+    _control("a no sticks to asking", FLOOD, Gate.request, "self._require_undenied(history, intent)", "None"),
     _control(
         "stricter of then and now",
         POLICY_CHANGED,
@@ -214,12 +214,7 @@ TOGETHER: tuple[Control, ...] = (
         OTHERS,
         (
             Check(fingerprint, '"tenant": tenant', '"tenant": ""'),
-            Check(
-                Records.of_fingerprint,
-                '"tenant = :tenant AND fingerprint = :fingerprint"',
-                '"fingerprint = :fingerprint"',
-            ),
-            Check(Records.any_of, "tenant = :tenant AND fingerprint", "fingerprint"),
+            Check(Records.recorded, "tenant = :tenant AND (", "("),
         ),
     ),
     Control(

@@ -82,11 +82,13 @@ def test_a_last_statement_is_committed_with_what_went_before_and_comes_behind(pl
                 for name in before:
                     tx.defer("DELETE FROM switches WHERE name = :name", name=name)
                     put(tx, name)
+                    tx.defer("DELETE FROM switches WHERE name = :name || '-old'", name=name)
                 row = tx.conclude(LAST, "DELETE FROM switches WHERE name = :name || '-old'", name="last")
             assert ([row["changed_at"]] if row else []) == expected
             with database.transaction() as tx:
-                put(tx, "last-old")
-        assert names(database) == [*before, "last", "last-old"]
+                for name in ("last", *before):
+                    put(tx, f"{name}-old")
+        assert names(database) == [*before, *(f"{name}-old" for name in before), "last", "last-old"]
 
 
 def test_a_last_statement_takes_the_time_of_the_database_where_no_clock_is_given(place: Place) -> None:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mcp.types import CallToolResult
 
 from fakes.remote_desk import RemoteDesk
+from gatebook.approvals.history import History
 from gatebook.database.port import Transaction
 from gatebook.database.postgres import PostgresDatabase
 from gatebook.database.sqlite import SqliteDatabase
@@ -59,21 +60,31 @@ def fail_at(failpoints: Failpoints) -> None:
         passed(self, "after_effect")
         return done
 
-    def behind(method: Callable[P, R], point: Point) -> Callable[P, R]:
-        def passing(*arguments: P.args, **named: P.kwargs) -> R:
-            result = method(*arguments, **named)
-            if failpoints.passed(point):
-                stand_still()
-            return result
-
-        return passing
-
     Performance.effect = claimed
     Performance._act = acted
-    # These are inside a transaction that has not been committed.
-    Effects.claim = behind(Effects.claim, "mid_claim")
-    Effects.finish = behind(Effects.finish, "before_complete")
-    Checkpoints.save = behind(Checkpoints.save, "mid_checkpoint")
+    # These are inside a transaction that has not been committed; the last one may be, with nobody told.
+    Effects.claim = before(failpoints, Effects.claim, "mid_claim")
+    Effects.finish = behind(failpoints, Effects.finish, "before_complete")
+    Checkpoints.save = behind(failpoints, Checkpoints.save, "mid_checkpoint")
+
+
+def before(failpoints: Failpoints, method: Callable[P, R], point: Point) -> Callable[P, R]:
+    def passing(*arguments: P.args, **named: P.kwargs) -> R:
+        if failpoints.passed(point):
+            stand_still()
+        return method(*arguments, **named)
+
+    return passing
+
+
+def behind(failpoints: Failpoints, method: Callable[P, R], point: Point) -> Callable[P, R]:
+    def passing(*arguments: P.args, **named: P.kwargs) -> R:
+        result = method(*arguments, **named)
+        if failpoints.passed(point):
+            stand_still()
+        return result
+
+    return passing
 
 
 def stand_still() -> None:
@@ -85,7 +96,8 @@ def stand_still() -> None:
 def forget_every_effect() -> None:
     """Switch the recall off: a call that is issued again is claimed anew, whatever came of the first."""
 
-    def unknown(self: Gate, tx: Transaction, intent: Intent) -> None:
+    def unknown(self: Gate, tx: Transaction, intent: Intent, history: History) -> None:
+        del history
         tx.execute("DELETE FROM effects WHERE effect_key = :key", key=self._key(intent))
 
     Gate._known = unknown

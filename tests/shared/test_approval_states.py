@@ -58,8 +58,8 @@ class Broker(RuleBasedStateMachine):
     @rule(content=CONTENTS, quorum=st.integers(1, 2), lead=st.booleans(), four_eyes=st.booleans())
     def ask(self, content: int, quorum: int, lead: bool, four_eyes: bool) -> None:  # noqa: FBT001 - as below
         with self.database.transaction() as tx:
-            known = Approvals(tx).of_fingerprint(tenant="t", fingerprint=f"{content}" * 64)
-            refused = Approvals(tx).refusal_of(tenant="t", effect_key=f"e{content}", content_sha256="")
+            history = Approvals(tx).history(tenant="t", effect_key=f"e{content}", fingerprint=f"{content}" * 64)
+            known, refused = history.exact, history.refusal_of("")
             if (known is not None and known.state in OPEN_STATES) or refused is not None:
                 return
             made = Approvals(tx).ask(
@@ -167,7 +167,7 @@ class Broker(RuleBasedStateMachine):
 
     def _consume(self, fingerprint: str) -> None:
         with self.database.transaction() as tx:
-            known = Approvals(tx).of_fingerprint(tenant="t", fingerprint=fingerprint)
+            known = Approvals(tx).history(tenant="t", effect_key="", fingerprint=fingerprint).exact
             if known is None:
                 return
             votes = Approvals(tx).decisions(known.approval_id)

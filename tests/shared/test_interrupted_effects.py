@@ -138,9 +138,7 @@ async def test_the_record_of_an_owner_that_lost_its_lease_does_not_count(suite: 
     intent = Intent(target="local:AB-1", operation="reply", subject="drf_1", content={"body": REPLY})
     about = {"tenant": "default", "mode": "live", "server": "tickets", "tool": "send_reply", "principal": "agent:a"}
     with suite.runtime.database.transaction() as tx:
-        first = Effects(tx).claim(
-            intent, **about, run_id="", arguments="{}", owner="a", lease_s=60, approval_id="", forgotten=False
-        )
+        first = Effects(tx).claim(intent, **about, run_id="", arguments="{}", owner="a", lease_s=60, approval_id="")
     row = the_effect(suite)
     with suite.runtime.database.transaction() as tx:
         assert Effects(tx).take_over(row, owner="b", lease_s=60) is None

@@ -42,12 +42,6 @@ def ask_for_more(
     )
     key = effect_key(intent, tenant=settings.tenant, mode=settings.mode)
     approvals = Approvals(tx)
-    approvals.require_undenied(
-        tenant=settings.tenant,
-        effect_key=key,
-        content_sha256=intent.content_sha256,
-        next_step="Do not ask again for the same; finish the run with status paused.",
-    )
     print_ = fingerprint(
         intent,
         tenant=settings.tenant,
@@ -57,10 +51,14 @@ def ask_for_more(
         tool=TOOL,
         tool_sha256="",
     )
-    known = approvals.of_fingerprint(tenant=settings.tenant, fingerprint=print_)
+    history = approvals.history(tenant=settings.tenant, effect_key=key, fingerprint=print_)
+    history.require_undenied(
+        intent.content_sha256, next_step="Do not ask again for the same; finish the run with status paused."
+    )
+    known = history.exact
     if known is not None and known.state == "pending":
         return known
-    for other in approvals.open_of_effect(tenant=settings.tenant, effect_key=key):
+    for other in history.undecided_or_unused:
         if other.content.keys() & intent.content.keys():
             approvals.void(other, reason="superseded")
     return approvals.ask(

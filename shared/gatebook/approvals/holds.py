@@ -119,7 +119,8 @@ def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Pa
         tool="hold",
         tool_sha256="",
     )
-    open_request = approvals.of_fingerprint(tenant=request.tenant, fingerprint=print_)
+    key = effect_key(intent, tenant=request.tenant, mode="live")
+    open_request = approvals.history(tenant=request.tenant, effect_key=key, fingerprint=print_).exact
     if open_request and open_request.state == "pending":
         return open_request
     if approvals.pending_of(tenant=request.tenant, principal=request.principal, kind="hold") >= request.most_pending:
@@ -137,7 +138,7 @@ def _ask(approvals: Approvals, request: HoldRequest, waiting: dict[str, tuple[Pa
         tool=request.tool,
         tool_sha256="",
         arguments={},
-        effect_key=effect_key(intent, tenant=request.tenant, mode="live"),
+        effect_key=key,
         target=request.target,
         operation="hold",
         content=intent.content,

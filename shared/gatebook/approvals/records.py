@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from gatebook.approvals.audit import Audit
+from gatebook.approvals.history import History
 from gatebook.approvals.models import OPEN_STATES, Approval, ApprovalKind, ApprovalState, Card, Decision
 from gatebook.database.port import Transaction, Value
-from gatebook.errors import ApprovalDeniedError, NotFoundError
+from gatebook.errors import NotFoundError
 from gatebook.intents import Value as Record
 
 _COLUMNS = ", ".join(Approval.model_fields)
-FREE_REASONS = ("superseded", "conflict", "edited", "tool_changed", "policy_changed", "restored")
-"""Why a machine closed a request; the same content may then be asked for again."""
 _MOST_IN_BATCHES = 1_000
 EXPIRED = "nobody decided in time"
 LAPSED = "not used in time"
@@ -57,23 +56,23 @@ class Records:
         among, ids = _among(approval_ids)
         return self._pending(among, **ids) == len(ids)
 
-    def of_fingerprint(self, *, tenant: str, fingerprint: str) -> Approval | None:
-        """Return the open request with this fingerprint, of which there is at most one, or else the newest."""
-        self.apply_clocks()
-        rows = self._select("tenant = :tenant AND fingerprint = :fingerprint", tenant=tenant, fingerprint=fingerprint)
-        # Chosen here: sorting rows this wide costs the database more than finding them.
-        return max(rows, key=lambda row: (row.state in OPEN_STATES, row.created_at, row.approval_id), default=None)
+    def history(self, *, tenant: str, effect_key: str, fingerprint: str) -> History:
+        """Return what was asked before about an effect, or for exactly one call."""
+        history = self.recorded(tenant=tenant, effect_key=effect_key, fingerprint=fingerprint)
+        if any(self._is_over(request) for request in history.requests):
+            self.apply_clocks()
+            history = self.recorded(tenant=tenant, effect_key=effect_key, fingerprint=fingerprint)
+        return history
 
-    def any_of(self, *, tenant: str, fingerprint: str, effect_key: str) -> bool:
-        """Whether anybody was ever asked about this: for exactly this call, or for another one of the same effect."""
-        row = self._tx.one(
-            """SELECT 1 FROM approvals WHERE tenant = :tenant AND fingerprint = :fingerprint
-               UNION ALL SELECT 1 FROM approvals WHERE tenant = :tenant AND effect_key = :key LIMIT 1""",
+    def recorded(self, *, tenant: str, effect_key: str, fingerprint: str = "") -> History:
+        """Return the history as it is written down. The clocks are not applied: nothing is written."""
+        found = self._select(
+            "tenant = :tenant AND (fingerprint = :fingerprint OR effect_key = :key)",
             tenant=tenant,
             fingerprint=fingerprint,
             key=effect_key,
         )
-        return row is not None
+        return History(effect_key, fingerprint, tuple(found))
 
     def used_for(self, *, tenant: str, effect_key: str, fingerprint: str, reason: str) -> Approval | None:
         """Return the request with this fingerprint that was used for this reason, while it might still be used."""
@@ -87,50 +86,6 @@ class Records:
             now=self._tx.now,
         )
         return rows[0] if rows else None
-
-    def open_of_effect(self, *, tenant: str, effect_key: str) -> list[Approval]:
-        """Return the requests for an effect that are pending or approved."""
-        return self._select(
-            "tenant = :tenant AND effect_key = :key AND state IN ('pending', 'approved')",
-            tenant=tenant,
-            key=effect_key,
-        )
-
-    def refusal_of(
-        self, *, tenant: str, effect_key: str, content_sha256: str, fingerprint: str = ""
-    ) -> Approval | None:
-        """Return the denial, or the cancellation by an agent or a person, that sticks to this content.
-
-        A further effect that would do exactly the same has the same fingerprint, and what was refused is refused there.
-        """
-        rows = self._select(
-            """tenant = :tenant AND ((effect_key = :key AND content_sha256 = :sha) OR fingerprint = :fingerprint)
-               AND state IN ('denied', 'cancelled')""",
-            tenant=tenant,
-            key=effect_key,
-            sha=content_sha256,
-            fingerprint=fingerprint,
-        )
-        sticking = (row for row in rows if row.state == "denied" or row.state_reason not in FREE_REASONS)
-        return max(sticking, key=lambda row: row.changed_at, default=None)
-
-    def require_undenied(
-        self, *, tenant: str, effect_key: str, content_sha256: str, fingerprint: str = "", next_step: str
-    ) -> None:
-        """Refuse what a person said no to, or what was withdrawn.
-
-        Raises:
-            ApprovalDeniedError: With `next_step`, the request and its reason.
-        """
-        refused = self.refusal_of(
-            tenant=tenant, effect_key=effect_key, content_sha256=content_sha256, fingerprint=fingerprint
-        )
-        if refused is not None:
-            raise ApprovalDeniedError(
-                f"exactly this was {refused.state}.",
-                next_step=next_step,
-                details={"approval_id": refused.approval_id, "reason": refused.state_reason},
-            )
 
     def holds_of(self, *, tenant: str, target: str) -> list[Approval]:
         """Return every hold of a target, open or decided."""
@@ -194,16 +149,9 @@ class Records:
             tenant=tenant,
         )
 
-    def edited(self, *, tenant: str, effect_key: str) -> Approval | None:
+    def edited(self, history: History) -> Approval | None:
         """Return what a person's change of requests for an effect led to at last. The clocks are not applied."""
-        # Apart from what became of them: mostly there are none, and a database may plan both together badly.
-        changed = self._tx.all(
-            """SELECT approval_id FROM approvals WHERE tenant = :tenant AND effect_key = :key
-               AND state = 'cancelled' AND state_reason = 'edited'""",
-            tenant=tenant,
-            key=effect_key,
-        )
-        found = [edited for row in changed for edited in self._select("edited_from = :id", id=row["approval_id"])]
+        found = [new for old in history.changed for new in self._select("edited_from = :id", id=old.approval_id)]
         return self.at_last(_latest(found)) if found else None
 
     def edits_of(self, *, tenant: str, fingerprint: str) -> list[Approval]:
@@ -273,6 +221,11 @@ class Records:
             now=self._tx.now,
         )
         Audit(self._tx).ran_out(changed)
+
+    def _is_over(self, request: Approval) -> bool:
+        """Whether the time of a request, or of a yes, has run out and nobody wrote that down yet."""
+        ends = {"pending": request.decide_by, "approved": request.use_by}.get(request.state)
+        return ends is not None and ends <= self._tx.now
 
     def _pending(self, where: str, **parameters: Value) -> int:
         row = self._tx.one(

@@ -92,10 +92,15 @@ class PostgresTransaction:
     def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
         if function and self._durable and self._begun is None and not self._deferred:
             return self._called(function, parameters)
+        begun = self._beginning()
         parameters["now"] = self.now
-        row = self.one(sql, **parameters)
-        for statement in behind:
-            self.defer(statement, **parameters)
+        statements = [*self._deferred, *(self._bound(statement, parameters) for statement in (sql, *behind)), b"COMMIT"]
+        cursor = begun.connection.execute(b";".join(statements))
+        self._concluded = True
+        for _ in self._deferred:
+            cursor.nextset()
+        row = cursor.fetchone()
+        _require_committed(_last(cursor))
         return row
 
     def _called(self, function: str, parameters: dict[str, Value]) -> Row | None:
@@ -125,10 +130,7 @@ class PostgresTransaction:
             deferred, self._deferred = self._deferred, []
             self._beginning()
             self._deferred = deferred
-        cursor = self._send(b"COMMIT")
-        # Behind a failed statement the server answers a COMMIT with a rollback and no error.
-        if cursor.statusmessage != "COMMIT":
-            raise errors.InFailedSqlTransaction("a statement failed and the block went on")
+        _require_committed(self._send(b"COMMIT"))
 
     def roll_back(self) -> None:
         """Undo everything."""
@@ -136,6 +138,7 @@ class PostgresTransaction:
             _roll_back(self._begun.connection)
 
     def _run(self, sql: str, parameters: dict[str, Value]) -> psycopg.Cursor[DictRow]:
+        assert not self._concluded, "nothing may follow the last statement"
         if self._begun is None or self._deferred:
             return self._send(self._bound(sql, parameters))
         require_storable(parameters)
@@ -224,6 +227,12 @@ def ended(transaction: PostgresTransaction) -> Generator[None]:
     except BaseException:
         transaction.roll_back()
         raise
+
+
+def _require_committed(cursor: psycopg.Cursor[DictRow]) -> None:
+    # Behind a failed statement the server answers a COMMIT with a rollback and no error.
+    if cursor.statusmessage != "COMMIT":
+        raise errors.InFailedSqlTransaction("a statement failed and the block went on")
 
 
 def _first_rows(cursor: psycopg.Cursor[DictRow]) -> psycopg.Cursor[DictRow]:

@@ -106,12 +106,11 @@ class Budgets:
             TokenBudgetExceededError: If the token budget is used up, or what the run used is unknown for too long.
             CostBudgetExceededError: If the cost budget is used up.
         """
-        spent = self._spent()
-        if limits.tokens is not None and (tokens := spent.get("tokens", 0)) >= limits.tokens:
+        if limits.tokens is not None and (tokens := self.spent("tokens")) >= limits.tokens:
             raise TokenBudgetExceededError(
                 "the day's token budget is used up.", next_step=STOP, details=self._used_up(limits.tokens, tokens)
             )
-        if limits.usd is not None and (usd := spent.get("usd", 0)) >= limits.usd:
+        if limits.usd is not None and (usd := self.spent("usd")) >= limits.usd:
             raise CostBudgetExceededError(
                 "the day's cost budget is used up.", next_step=STOP, details=self._used_up(limits.usd, usd)
             )

@@ -228,7 +228,6 @@ async def test_what_is_in_doubt_asks_for_attention_until_a_person_settles_it(con
             owner="gone",
             lease_s=60,
             approval_id=request.approval_id,
-            forgotten=False,
         )
         Effects(tx).finish(effect, state="in_doubt", result="", outcome="unknown")
         Approvals(tx).settle(request.approval_id, state="in_doubt", reason="outcome_unknown")

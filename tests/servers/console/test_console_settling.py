@@ -25,7 +25,6 @@ def in_doubt(console: RunningConsole) -> None:
             owner="gone",
             lease_s=60,
             approval_id="",
-            forgotten=False,
         )
         Effects(tx).finish(effect, state="in_doubt", result="", outcome="unknown")
 

@@ -29,6 +29,7 @@ from mcp import Client, StdioServerParameters
 from pydantic import JsonValue
 
 from filesystem import require_disk
+from percentiles import percentile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -105,12 +106,12 @@ async def gate(suite: Suite, rounds: int) -> list[float]:
         for number in range(rounds):
             sends.append(await drafted(agent, f"local:AB-{number}"))
             suite.approve(await approval_of(agent, sends[-1]))
-    decided, bare = [], []
+    decided: list[float] = []
+    bare: list[float] = []
     for number, send in enumerate(sends):
         decided.append(await _decided(suite, send))
         bare.append(await _claimed(suite, number))
-    whole = sorted(decided[WARM_UP:])
-    print(f"{'':8} the whole, the commit of the claim included: {_p50_and_p95(whole)}")
+    print(f"{'':8} the whole, the commit of the claim included: {_p50_and_p95(decided[WARM_UP:])}")
     return [one - other for one, other in zip(decided, bare, strict=True)]
 
 
@@ -257,18 +258,14 @@ def _server(suite: Suite) -> StdioServerParameters:
 def _judged(what: str, database: str, measure: Measure, rounds: int) -> bool:
     """Measure on one database and print it."""
     with _installed(database) as suite:
-        took = sorted(anyio.run(measure, suite, rounds + WARM_UP)[WARM_UP:])
+        took = anyio.run(measure, suite, rounds + WARM_UP)[WARM_UP:]
     wanted = WANTED[what][database]
     print(f"{what:8} {database:8}  {_p50_and_p95(took)}  (wanted: p95 under {wanted:.0f})")
-    return _percentile(took, 0.95) < wanted
+    return percentile(took, 0.95) < wanted
 
 
 def _p50_and_p95(took: list[float]) -> str:
-    return f"p50 {_percentile(took, 0.5):6.2f} ms  p95 {_percentile(took, 0.95):6.2f} ms"
-
-
-def _percentile(took: list[float], part: float) -> float:
-    return took[int(part * (len(took) - 1))]
+    return f"p50 {percentile(took, 0.5):6.2f} ms  p95 {percentile(took, 0.95):6.2f} ms"
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
 
 from filesystem import require_disk
+from percentiles import percentile
 
 PROGRAMS = Path(__file__).parent / "programs"
 POLICY = 'version = 1\ndefault = "allow"\n'
@@ -114,10 +115,6 @@ def _connected(environment: dict[str, str], program: str, *arguments: str) -> Cl
     return Client(stdio_client(parameters))
 
 
-def _percentile(times: list[float], part: float) -> float:
-    return sorted(times)[int(part * (len(times) - 1))]
-
-
 def _report(times: Times, commits: dict[str, tuple[float, float]]) -> bool:
     print(f"{'':28}{'':>16}{'added to the SDK':>18}{'to our stdio':>16}{'commits a call':>18}")
     print(f"{'':28}{'p50 ms':>8}{'p95 ms':>8}{'p50':>9}{'p95':>9}{'p50':>8}{'p95':>8}{'durable':>9}{'relaxed':>9}")
@@ -125,7 +122,7 @@ def _report(times: Times, commits: dict[str, tuple[float, float]]) -> bool:
         added = [*_added(series, times[_bare(name, "SDK's stdio")]), *_added(series, times[_bare(name)])]
         counted = "".join(f"{count:9.2f}" for count in commits.get(name, ()))
         print(
-            f"{name:28}{_percentile(series, 0.5):8.2f}{_percentile(series, 0.95):8.2f}"
+            f"{name:28}{percentile(series, 0.5):8.2f}{percentile(series, 0.95):8.2f}"
             f"{added[0]:9.2f}{added[1]:9.2f}{added[2]:8.2f}{added[3]:8.2f}{counted}"
         )
     read, _ = _added(times["read, guarded"], times[_bare("read", "SDK's stdio")])
@@ -145,7 +142,7 @@ def _bare(name: str, transport: str = "") -> str:
 def _added(series: list[float], base: list[float]) -> tuple[float, float]:
     """Return what a series takes more than its base: the median of the pairs, and between the 95th percentiles."""
     paired = statistics.median(mine - bare for mine, bare in zip(series, base, strict=True))
-    return paired, _percentile(series, 0.95) - _percentile(base, 0.95)
+    return paired, percentile(series, 0.95) - percentile(base, 0.95)
 
 
 def main() -> int:

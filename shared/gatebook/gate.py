@@ -91,7 +91,7 @@ class Gate(Recalling):
             PolicyBlockedError: If policy never allows it.
         """
         history = self._history(tx, intent)
-        recalled = self._recalled(tx, intent, history)
+        recalled = self.recall(tx, intent, history)
         if isinstance(recalled, EffectRow):
             return self.take_over(tx, recalled)
         if recalled is not None:

@@ -39,17 +39,19 @@ class Claimed:
 class Recalling(Asking):
     """What is known of one call."""
 
-    def recall(self, tx: Transaction, intent: Intent) -> Replay | EffectRow | None:
+    def recall(self, tx: Transaction, intent: Intent, history: History | None = None) -> Replay | EffectRow | None:
         """Look the effect up before anything else: done, interrupted and free to be taken over, or None when new.
+
+        Args:
+            tx: The transaction.
+            intent: What is meant to happen.
+            history: What was asked about it; without, people's changes are looked up only where there is no effect.
 
         Raises:
             IdempotencyConflictError: If it was done, or is being done, with other content.
             InProgressError: If another process performs it, or a late request may still land.
             OutcomeUnknownError: If nobody can tell whether it happened.
         """
-        return self._recalled(tx, intent, self._changes(tx, intent))
-
-    def _recalled(self, tx: Transaction, intent: Intent, history: History) -> Replay | EffectRow | None:
         known = self._known(tx, intent, history)
         if isinstance(known, EffectRow):
             self._require_settled(tx, known)
@@ -67,10 +69,10 @@ class Recalling(Asking):
             raise in_progress(0)
         return Claimed(taken)
 
-    def _known(self, tx: Transaction, intent: Intent, history: History) -> Replay | EffectRow | None:
+    def _known(self, tx: Transaction, intent: Intent, history: History | None = None) -> Replay | EffectRow | None:
         row = Effects(tx).find(self._key(intent))
         if row is None or row.state == "not_applied":
-            edited = self._edited(tx, history)
+            edited = self._edited(tx, history or self._changes(tx, intent))
             return edited and self._instead(tx, edited)
         if row.content_sha256 != intent.content_sha256:
             raise IdempotencyConflictError(

@@ -96,7 +96,7 @@ def stand_still() -> None:
 def forget_every_effect() -> None:
     """Switch the recall off: a call that is issued again is claimed anew, whatever came of the first."""
 
-    def unknown(self: Gate, tx: Transaction, intent: Intent, history: History) -> None:
+    def unknown(self: Gate, tx: Transaction, intent: Intent, history: History | None = None) -> None:
         del history
         tx.execute("DELETE FROM effects WHERE effect_key = :key", key=self._key(intent))
 

@@ -92,12 +92,13 @@ class PostgresTransaction:
     def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
         if function and self._durable and self._begun is None and not self._deferred:
             return self._called(function, parameters)
-        begun = self._beginning()
+        self._beginning()
         parameters["now"] = self.now
-        statements = [*self._deferred, *(self._bound(statement, parameters) for statement in (sql, *behind)), b"COMMIT"]
-        cursor = begun.connection.execute(b";".join(statements))
+        before = len(self._deferred)
+        last = [self._bound(statement, parameters) for statement in (sql, *behind)]
+        cursor = self._sent(b";".join([*last, b"COMMIT"]))
         self._concluded = True
-        for _ in self._deferred:
+        for _ in range(before):
             cursor.nextset()
         row = cursor.fetchone()
         _require_committed(_last(cursor))

@@ -3,15 +3,42 @@
 Every desk's clock begins in the afternoon of 2026-09-21, UTC.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol, TypeVar
 
 from pydantic import JsonValue
 
-from fakes.remote_desk import RemoteDesk, RemoteService
+from fakes.remote_desk import RemoteDesk, running_service
+from fakes.services import RunningService
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.local import LocalDesk
 from suite import Json, Suite
+
+S = TypeVar("S", bound=RunningService)
+
+
+class Services:
+    """The fake services that the tests of a module need, each started when it is first needed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[object, RunningService] = {}
+
+    def of(self, run: Callable[[], AbstractContextManager[S]]) -> S:
+        """Return the service that `run` starts, with nothing in it."""
+        if run not in self._running:
+            self._running[run] = self._stack.enter_context(run())
+        service = self._running[run]
+        service.reset()
+        return service  # pyright: ignore[reportReturnType] - what `run` returned
+
+
+@contextmanager
+def services() -> Generator[Services]:
+    """Keep services running until the end of the block."""
+    with ExitStack() as stack:
+        yield Services(stack)
 
 
 class Bench(Protocol):
@@ -38,7 +65,7 @@ class Bench(Protocol):
 class LocalBench:
     """The embedded desk; a customer writes by being imported again."""
 
-    def __init__(self, suite: Suite, _: RemoteService) -> None:
+    def __init__(self, suite: Suite, _: Services) -> None:
         self.desk = LocalDesk(suite.runtime)
         self._suite = suite
         self._rows: dict[str, Json] = {}
@@ -62,10 +89,9 @@ class LocalBench:
 class RemoteBench:
     """A desk behind HTTP, in a process of its own."""
 
-    def __init__(self, _: Suite, service: RemoteService) -> None:
-        service.reset()
-        self.desk = RemoteDesk(service.url)
-        self._service = service
+    def __init__(self, _: Suite, services: Services) -> None:
+        self._service = services.of(running_service)
+        self.desk = RemoteDesk(self._service.url)
 
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         self._service.tickets(rows)
@@ -77,4 +103,4 @@ class RemoteBench:
         await self.desk.aclose()
 
 
-BENCHES: dict[str, Callable[[Suite, RemoteService], Bench]] = {"local": LocalBench, "remote": RemoteBench}
+BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {"local": LocalBench, "remote": RemoteBench}

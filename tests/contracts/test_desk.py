@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import JsonValue
 
-from contracts.desks import BENCHES, Bench
-from fakes.remote_desk import RemoteService, running_service
+from contracts.desks import BENCHES, Bench, Services, services
 from gatebook.errors import ConflictError, GatebookError, NotFoundError, UnsupportedError
 from gatebook_servers.tickets.desk import NewTicket, Patch, Status, Window, newest_from_customer
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
@@ -21,15 +20,15 @@ UNTIL = datetime(2026, 9, 21, 6, tzinfo=UTC)
 NIGHT = Window(since=SINCE, until=UNTIL)
 
 
-@pytest.fixture(scope="module")
-def service() -> Generator[RemoteService]:
-    with running_service() as running:
+@pytest.fixture(scope="module", name="services")
+def _services() -> Generator[Services]:
+    with services() as running:
         yield running
 
 
 @pytest.fixture(params=sorted(BENCHES))
-async def bench(request: pytest.FixtureRequest, suite: Suite, service: RemoteService) -> AsyncGenerator[Bench]:
-    made = BENCHES[str(request.param)](suite, service)
+async def bench(request: pytest.FixtureRequest, suite: Suite, services: Services) -> AsyncGenerator[Bench]:
+    made = BENCHES[str(request.param)](suite, services)
     yield made
     await made.aclose()
 

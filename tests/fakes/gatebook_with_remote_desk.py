@@ -5,9 +5,11 @@ The service's address is in GATEBOOK_TEST_DESK_URL; GATEBOOK_DESK=remote chooses
 
 import os
 import sys
+from pathlib import Path
 
-from remote_desk import RemoteDesk
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from fakes.remote_desk import RemoteDesk
 from gatebook.runtime import Runtime
 from gatebook_servers.cli import main
 from gatebook_servers.tickets.ports import DESKS

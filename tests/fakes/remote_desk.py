@@ -1,19 +1,15 @@
 """A desk of another service, written as an adapter to any service would be, and the process it talks to."""
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
 import httpx
-from pydantic import JsonValue
 
+from fakes.services import Json, RunningService, running
 from gatebook.http import HttpClient
 from gatebook.retry import Operation
 from gatebook.upstream import Upstream
@@ -34,7 +30,6 @@ PREFIX = "remote:"
 MAX_COMMENTS = 1_000
 PID_HEADER = "X-Test-Pid"
 """Tells the service which process asks, so that a fault can end it in the middle of a request."""
-Json = dict[str, JsonValue]
 
 
 class RemoteDesk:
@@ -135,22 +130,8 @@ def _applied(done: Json) -> Applied:
 
 
 @dataclass(frozen=True)
-class RemoteService:
+class RemoteService(RunningService):
     """The running service, as a test steers it."""
-
-    url: str
-    process: "subprocess.Popen[str]"
-
-    def reset(self) -> None:
-        self._control("reset", {})
-
-    def tickets(self, rows: Sequence[Mapping[str, JsonValue]]) -> None:
-        """Put tickets there, in the form of an import file's rows."""
-        self._control("tickets", {"tickets": [dict(row) for row in rows]})
-
-    def faults(self, *faults: Json, seed: int = 0) -> None:
-        """Let these go wrong from now on, and nothing else; see `Fault` in the server."""
-        self._control("faults", {"faults": list(faults), "seed": seed})
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
         """Add a public message of the customer."""
@@ -160,56 +141,17 @@ class RemoteService:
 
     def comments(self, ticket_id: str) -> list[Json]:
         """Return what the service really has."""
-        return cast("list[Json]", cast("Json", self._control("state", {})["comments"])[ticket_id])
+        return cast("list[Json]", cast("Json", self.state()["comments"])[ticket_id])
 
     def texts(self, ticket_id: str) -> list[str]:
         """Return what was said on a ticket."""
         return [str(said["body"]) for said in self.comments(ticket_id)]
 
-    def requests(self, method: str) -> int:
-        """Return how often anything was asked with an HTTP method, control apart."""
-        asked = cast("list[str]", self._control("state", {})["requests"])
-        return sum(request.startswith(method) for request in asked)
-
     def applied(self) -> dict[str, int]:
         """Return how often each marker was applied; more than once is a duplicate."""
-        return cast("dict[str, int]", self._control("state", {})["applied"])
-
-    def land(self) -> int:
-        """Apply the requests that are still on their way, and return how many they were."""
-        return cast("int", self._control("land", {})["landed"])
-
-    def down(self) -> None:
-        """Refuse every connection from now on; what is there stays."""
-        self._tell("down")
-
-    def up(self) -> None:
-        """Listen again, on the same port."""
-        self._tell("up")
-
-    def _tell(self, word: str) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline().strip() == word
-
-    def _control(self, what: str, body: Json) -> Json:
-        answer = httpx.post(f"{self.url}/control/{what}", json=body, trust_env=False)
-        answer.raise_for_status()
-        return cast("Json", json.loads(answer.content))
+        return cast("dict[str, int]", self.state()["applied"])
 
 
-@contextmanager
-def running_service(*, fenced: bool = False) -> Generator[RemoteService]:
+def running_service(*, fenced: bool = False) -> AbstractContextManager[RemoteService]:
     """Run the service in a process of its own; `fenced` applies a marker once and repeats the first result."""
-    command = [sys.executable, str(Path(__file__).with_name("remote_desk_server.py")), *["--fenced"] * fenced]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("listening ").strip()
-        try:
-            yield RemoteService(url, process)
-        finally:
-            process.stdin.close()
-            process.wait(timeout=10)
+    return running(RemoteService, "remote_desk_server.py", *["--fenced"] * fenced)

@@ -141,8 +141,8 @@ async def test_a_fenced_desk_repeats_its_first_answer_and_applies_a_marker_once(
 
 DIES = f"""
 import asyncio, sys
-sys.path.insert(0, {str(Path(remote_desk.__file__).parent)!r})
-from remote_desk import RemoteDesk
+sys.path.insert(0, {str(Path(remote_desk.__file__).parents[1])!r})
+from fakes.remote_desk import RemoteDesk
 asyncio.run(RemoteDesk(sys.argv[1]).comment({REF!r}, "Hi", visibility="public", head=None, marker="gb-1"))
 """
 

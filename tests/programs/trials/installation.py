@@ -57,7 +57,7 @@ class Installation:
 
     def done(self) -> list[int]:
         """Return how often each effect happened, as the desk has them."""
-        state = self.service._control("state", {})
+        state = self.service.state()
         comments = cast("Mapping[str, list[JsonValue]]", state["comments"])
         tickets = cast("Mapping[str, Mapping[str, list[str]]]", state["tickets"])
         found = [

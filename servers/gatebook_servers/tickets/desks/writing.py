@@ -1,0 +1,137 @@
+"""A write to another company's desk: on record before it is sent, alone on its ticket, judged when it ends.
+
+The guard claims an effect before any of this and looks it up after a crash. What is added here is what only the desk's
+side can know: the exact request, for a repetition to be the same bytes, and that two replicas do not write to one
+ticket in the same moment, because a version whose stamp has whole seconds does not tell them apart.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+from pydantic import JsonValue
+
+from gatebook.database.port import Transaction
+from gatebook.errors import ConflictError, GatebookError, InProgressError
+from gatebook.retry import ATTEMPT_S
+from gatebook.runtime import Runtime
+from gatebook_servers.tickets.desk import Applied
+
+LEASE_S = 4 * ATTEMPT_S
+"""How long a ticket belongs to one write, seconds: longer than its attempts take."""
+_WAIT_S = 5.0
+_PAUSE_S = 0.05
+
+Request = dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write: which marker, to which ticket (empty: a new one), what it does, and its request."""
+
+    marker: str
+    ref: str
+    operation: str
+    request: Request
+
+
+class DeskWrites:
+    """The writes to one account."""
+
+    def __init__(self, runtime: Runtime, account: str) -> None:
+        self._transact = runtime.transact
+        self._owner = runtime.owner
+        self._account = account
+
+    async def send(self, write: Write, send: Callable[[Request], Awaitable[Applied]]) -> Applied:
+        """Record a write, send it while no other goes to its ticket, and record how it ended.
+
+        Args:
+            write: What to send. Where its marker is known already, the request of then is sent.
+            send: Sends a request once, retries included.
+
+        Raises:
+            InProgressError: If another write goes to the ticket.
+            GatebookError, AmbiguousError: As `send`.
+        """
+        request = await self._begun(write)
+        outcome = "ambiguous"
+        try:
+            applied = await send(request)
+            outcome = "applied"
+        except ConflictError:
+            outcome = "conflict"
+            raise
+        except GatebookError:
+            outcome = "not_applied"
+            raise
+        else:
+            return applied
+        finally:
+            # What was cut off stays ambiguous, and its lease runs out by itself.
+            if outcome != "ambiguous":
+                await self._transact(lambda tx: self._ended(tx, write, outcome))
+
+    async def _begun(self, write: Write) -> Request:
+        def begin(tx: Transaction) -> Request | None:
+            return self._recorded(tx, write) if not write.ref or self._leased(tx, write) else None
+
+        with anyio.move_on_after(_WAIT_S):
+            while (request := await self._transact(begin)) is None:  # noqa: ASYNC110 - another process may end it
+                await anyio.sleep(_PAUSE_S)
+            return request
+        raise InProgressError(
+            "another write goes to this ticket.", next_step="Repeat the same call.", retry_after_s=_WAIT_S
+        )
+
+    def _recorded(self, tx: Transaction, write: Write) -> Request:
+        row = tx.one("SELECT request FROM desk_writes WHERE marker = :marker", marker=write.marker)
+        if row is not None:
+            tx.execute(
+                "UPDATE desk_writes SET outcome = 'ambiguous', sent_at = :now WHERE marker = :marker",
+                now=tx.now,
+                marker=write.marker,
+            )
+            known: Request = json.loads(str(row["request"]))
+            return known
+        tx.execute(
+            """INSERT INTO desk_writes (marker, account, ref, operation, request, outcome, sent_at)
+               VALUES (:marker, :account, :ref, :operation, :request, 'ambiguous', :now)""",
+            marker=write.marker,
+            account=self._account,
+            ref=write.ref,
+            operation=write.operation,
+            request=json.dumps(write.request),
+            now=tx.now,
+        )
+        return write.request
+
+    def _leased(self, tx: Transaction, write: Write) -> bool:
+        taken = tx.one(
+            """INSERT INTO desk_leases (account, ref, owner, marker, until)
+               VALUES (:account, :ref, :owner, :marker, :until)
+               ON CONFLICT (account, ref) DO UPDATE
+                 SET owner = excluded.owner, marker = excluded.marker, until = excluded.until
+                 WHERE desk_leases.until <= :now OR desk_leases.marker = excluded.marker
+               RETURNING ref""",
+            account=self._account,
+            ref=write.ref,
+            owner=self._owner,
+            marker=write.marker,
+            until=tx.steady + LEASE_S,
+            now=tx.steady,
+        )
+        return taken is not None
+
+    def _ended(self, tx: Transaction, write: Write, outcome: str) -> None:
+        tx.execute(
+            "UPDATE desk_writes SET outcome = :outcome WHERE marker = :marker", outcome=outcome, marker=write.marker
+        )
+        tx.execute(
+            "DELETE FROM desk_leases WHERE account = :account AND ref = :ref AND owner = :owner AND marker = :marker",
+            account=self._account,
+            ref=write.ref,
+            owner=self._owner,
+            marker=write.marker,
+        )

@@ -15,6 +15,10 @@ Value = str | int | float | bytes | None
 Row = Mapping[str, Value]
 
 
+class WouldWaitError(Exception):
+    """A transaction that may not wait would have to, with its first statement: nothing happened."""
+
+
 class Transaction(Protocol):
     """One short transaction. It commits when its block ends and rolls back when the block raises.
 
@@ -57,7 +61,8 @@ class Transaction(Protocol):
             sql: The statement; `:now` in it is the time of the transaction.
             behind: Further statements with the same parameters.
             function: One of the database's own that does the same, where it has functions: called with `known_schema`,
-                `given_now` and the parameters, it locks, looks at the schema, and returns the first statement's rows.
+                `given_now`, `may_wait` and the parameters, it locks, looks at the schema, and returns a value or null
+                as the first statement a row or none.
             parameters: The values.
         """
         ...
@@ -119,7 +124,7 @@ class Database(Protocol):
         ...
 
     def at_once(self, *, writes: bool = False, durable: bool = True) -> AbstractContextManager[Transaction | None]:
-        """Begin a transaction if that waits for nobody, neither another process or thread nor a network.
+        """Begin a transaction if that waits for no other process or thread, and for no network.
 
         Args:
             writes: Whether it may write. One that only reads sees one state of the database and keeps nobody from
@@ -130,6 +135,7 @@ class Database(Protocol):
             The transaction; None where it would have to wait.
 
         Raises:
+            WouldWaitError: If that came out with its first statement.
             GatebookError: As `transaction`.
         """
         ...

@@ -14,7 +14,7 @@ from psycopg.rows import DictRow
 
 from gatebook.clock import Clock
 from gatebook.database.migrations import other_schema
-from gatebook.database.port import Row, Value, require_storable
+from gatebook.database.port import Row, Value, WouldWaitError, require_storable
 
 DIALECT = "postgres"
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED;"
@@ -22,7 +22,7 @@ _RELAXED = b"SET LOCAL synchronous_commit = off;"
 # A subquery, for the time to be read when the lock is held and not when the waiting for it begins.
 _LOCK = b"""
 SELECT schema_version, CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
-FROM (SELECT schema_version FROM suite_lock FOR UPDATE) AS held
+FROM (SELECT schema_version FROM suite_lock FOR UPDATE%s) AS held
 """
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|::|:(?P<name>[A-Za-z_]\w*)|%")
 
@@ -60,12 +60,21 @@ class PostgresTransaction:
 
     dialect = DIALECT
 
-    def __init__(self, connected: Connected, clock: Clock | None, *, schema: int | None, durable: bool) -> None:
+    def __init__(
+        self,
+        connected: Connected,
+        clock: Clock | None,
+        *,
+        schema: int | None,
+        durable: bool = True,
+        may_wait: bool = True,
+    ) -> None:
         self._connected = connected
         # The server's clock is all that the machines have in common; another one is a test's.
         self._given = (clock.now(), clock.steady().seconds) if clock else None
         self._schema = schema
         self._durable = durable
+        self._may_wait = may_wait
         self._begun: _Begun | None = None
         self._deferred: list[bytes] = []
         self._concluded = False
@@ -108,11 +117,17 @@ class PostgresTransaction:
         """Let one statement be the whole transaction; the server plans it once."""
         require_storable(parameters)
         given = self._given[0] if self._given else None
-        named: dict[str, Value] = {"known_schema": self._schema, "given_now": given, **parameters}
+        named: dict[str, Value] = {
+            "known_schema": self._schema,
+            "given_now": given,
+            "may_wait": self._may_wait,
+            **parameters,
+        }
         call = ", ".join(f"{name} => :{name}" for name in named)
-        _, cursor = self._first(translated(f"SELECT * FROM {function}({call})"), named)  # noqa: S608 - our own names
+        _, cursor = self._first(translated(f"SELECT {function}({call}) AS value"), named)
         self._concluded = True
-        return cursor.fetchone()
+        row = cursor.fetchone()
+        return row if row and row["value"] is not None else None
 
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         return cast("list[Row]", self._run(sql, parameters).fetchall())
@@ -171,7 +186,8 @@ class PostgresTransaction:
         self._deferred.clear()
         if self._begun is not None:
             return self._begun.connection.execute(statements)
-        opening = _BEGIN + (b"" if self._durable else _RELAXED) + _LOCK
+        lock = _LOCK % (b"" if self._may_wait else b" NOWAIT")
+        opening = _BEGIN + (b"" if self._durable else _RELAXED) + lock
         connection, cursor = self._first(opening + b";" + statements)
         row = _first_rows(cursor).fetchone()
         assert row is not None
@@ -187,7 +203,9 @@ class PostgresTransaction:
         connection = self._connected()
         try:
             return connection, self._tried(connection, statement, parameters)
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if not self._may_wait and (connection.closed or isinstance(error, errors.LockNotAvailable)):
+                raise WouldWaitError from error
             if not connection.closed:
                 raise
         # Nothing of the transaction has happened yet: it may as well begin on another connection.

@@ -63,6 +63,7 @@ class PostgresDatabase:
         self._clock = None if isinstance(clock, SystemClock) else clock
         self._lock = Lock()
         self._connection: Connection | None = None
+        self._beside = False
         self._schema = newest(DIALECT)
         try:
             given = conninfo_to_dict(url.get_secret_value())
@@ -125,15 +126,11 @@ class PostgresDatabase:
         finally:
             self._lock.release()
 
-    @property
-    def _beside(self) -> bool:
-        connection = self._connection
-        return connection is not None and not connection.closed and connection.info.host.startswith("/")
-
     def _connected(self, *, anew: bool = False) -> Connection:
         """Return the connection, opened when there is none, or `anew`."""
         if anew or self._connection is None or self._connection.closed:
             self._connection = self._opened()
+            self._beside = self._connection.info.host.startswith("/")
         return self._connection
 
     def _opened(self) -> Connection:

@@ -123,8 +123,7 @@ class PostgresTransaction:
             "may_wait": self._may_wait,
             **parameters,
         }
-        call = ", ".join(f"{name} => :{name}" for name in named)
-        _, cursor = self._first(translated(f"SELECT {function}({call}) AS value"), named)
+        _, cursor = self._first(_call(function, *named), named)
         self._concluded = True
         row = cursor.fetchone()
         return row if row and row["value"] is not None else None
@@ -272,6 +271,11 @@ def _last(cursor: psycopg.Cursor[DictRow]) -> psycopg.Cursor[DictRow]:
 def translated(sql: str) -> bytes:
     """Return a statement with `:name` written as psycopg wants it; casts, quoted text and remarks stay as they are."""
     return _TOKEN.sub(_as_psycopg, sql).encode()
+
+
+@lru_cache(maxsize=16)
+def _call(function: str, *names: str) -> bytes:
+    return f"SELECT {function}({', '.join(f'{name} => %({name})s' for name in names)}) AS value".encode()
 
 
 def _as_psycopg(token: re.Match[str]) -> str:

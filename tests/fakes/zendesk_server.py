@@ -72,8 +72,9 @@ class Zendesk(Service):
         self.tickets, self.versions, self.comments, self.audits = {}, {}, {}, {}
         self.keys, self.seen, self.now, self.ids = {}, [], BEGINNING, 10_000
         # `ahead`: how much later it is than the last change. `lag`: how far the index is behind.
-        # `expired`: cursors of the export from before. `hidden`: what a reply's visibility becomes.
-        # `still`: changes that take no second. `headers`: of every answer.
+        # `epoch`: cursors of another are expired. `repeats`: what lists repeat at their seams. `hidden`: what every
+        # message's visibility becomes. `still`: changes take no second. `interrupts`: the customer writes before the
+        # next change. `headers`: of every answer.
         self.options = {"accepts": [TOKEN], "ahead": 3_600, "lag": 0, "epoch": 0, "repeats": 0, "headers": {}}
         self.users = {}
         for user_id, name, role in (
@@ -91,24 +92,34 @@ class Zendesk(Service):
             self.options |= body
         elif what == "pass":
             self.now += cast("int", body["seconds"])
-        elif what == "writes":
-            number = cast("int", body["ticket"])
-            author = cast("int", body.get("author") or self.tickets[number]["requester_id"])
-            self.say(number, str(body["text"]), author, public=bool(body.get("public", True)))
-        elif what == "system":
-            # Moves the export's order and nothing that an agent sees.
-            self.tick()
-            self.tickets[cast("int", body["ticket"])]["generated_timestamp"] = self.now
-        elif what == "noise":
-            for _ in range(cast("int", body["times"])):
-                self.audit(cast("int", body["ticket"]), US, [], {})
-        elif what == "attach":
-            self.comments[cast("int", body["ticket"])][-1]["attachments"] = body["attachments"]
-        elif what == "delete":
-            self.changed(cast("int", body["ticket"]), {"status": "deleted"})
         else:
-            raise NotImplementedError(what)
+            _DEEDS[what](self, cast("int", body["ticket"]), body)
         return {}
+
+    def writes(self, number: int, body: Json) -> None:
+        author = cast("int", body.get("author") or self.tickets[number]["requester_id"])
+        self.say(number, str(body["text"]), author, public=bool(body.get("public", True)))
+
+    def by_the_system(self, number: int, _: Json) -> None:
+        """Change what moves a ticket in the export and is no news to an agent."""
+        self.tick()
+        self.tickets[number]["generated_timestamp"] = self.now
+
+    def noise(self, number: int, body: Json) -> None:
+        """Change it many times."""
+        for _ in range(cast("int", body["times"])):
+            self.audit(number, US, [], {})
+
+    def attach(self, number: int, body: Json) -> None:
+        self.comments[number][-1]["attachments"] = body["attachments"]
+
+    def delete(self, number: int, _: Json) -> None:
+        self.tick()
+        self.changed(number, {"status": "deleted"})
+
+    def field(self, number: int, body: Json) -> None:
+        """Change fields without a trace, as if they had been so."""
+        self.tickets[number].update(cast("Json", body["fields"]))
 
     def put(self, row: Json) -> None:
         """Put a ticket there as its customer wrote it; its id is a number here."""
@@ -144,8 +155,6 @@ class Zendesk(Service):
             {"line": request.line, "query": request.query, "body": request.body, "headers": request.headers}
         )
         try:
-            if request.headers.get("authorization") not in cast("list[str]", self.options["accepts"]):
-                raise Refused(401, "Couldn't authenticate you")
             answer = self.answered(request)
         except Refused as refused:
             answer = refused.answer
@@ -155,6 +164,8 @@ class Zendesk(Service):
         return Answer(answer.status, answer.body, {**standing, **limits, **answer.headers, **more})
 
     def answered(self, request: Request) -> Answer:
+        if request.headers.get("authorization") not in cast("list[str]", self.options["accepts"]):
+            raise Refused(401, "Couldn't authenticate you")
         for pattern, operation in _ROUTES:
             found = re.fullmatch(pattern, request.line)
             if found:
@@ -301,13 +312,16 @@ class Zendesk(Service):
         self.keep(number)
         event = self.add_comment(number, str(said["body"]), US, at=self.time(), public=bool(said.get("public", True)))
         audit = self.audit(number, US, [event], cast("Json", given.get("metadata", {})))
-        answer = copy.deepcopy({"ticket": self.tickets[number], "audit": audit})
+        answer: Json = copy.deepcopy({"ticket": self.tickets[number], "audit": audit})
         if key:
             self.keys[key] = (self.time_now(), copy.deepcopy(request.body), answer)
         return Answer(201, answer, {"x-idempotency-lookup": "miss", **_warned(given)})
 
     def update(self, number: int, request: Request) -> Answer:
         ticket, given = self.tickets[number], cast("Json", request.body["ticket"])
+        if self.options.pop("interrupts", None):
+            # Between the reading and the writing of somebody else.
+            self.say(number, "Wait!", cast("int", ticket["requester_id"]), public=True)
         if ticket["status"] == "closed":
             raise Refused(422, "RecordInvalid")
         if given.get("safe_update") and given["updated_stamp"] != ticket["updated_at"]:
@@ -362,7 +376,7 @@ class Zendesk(Service):
     def add_comment(self, number: int, body: str, author: int, *, at: str, public: bool = True) -> Json:
         """Add a message and return its event."""
         comment_id = self.next_id()
-        said = {"id": comment_id, "type": "Comment", "author_id": author, "body": body, "public": public}
+        said: Json = {"id": comment_id, "type": "Comment", "author_id": author, "body": body, "public": public}
         self.comments[number].append({**said, "created_at": at, "attachments": [], "html_body": f"<p>{body}</p>"})
         return said
 
@@ -402,6 +416,15 @@ _ROUTES: tuple[tuple[str, Callable[[Zendesk, int, Request], Answer]], ...] = (
     (r"POST /api/v2/tickets", Zendesk.create),
     (r"PUT /api/v2/tickets/(\d+)", Zendesk.update),
 )
+
+_DEEDS: Mapping[str, Callable[[Zendesk, int, Json], None]] = {
+    "writes": Zendesk.writes,
+    "system": Zendesk.by_the_system,
+    "noise": Zendesk.noise,
+    "attach": Zendesk.attach,
+    "delete": Zendesk.delete,
+    "field": Zendesk.field,
+}
 
 
 def _ticket(number: int, fields: Mapping[str, object], created: str) -> Json:

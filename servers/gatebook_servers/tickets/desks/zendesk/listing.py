@@ -12,7 +12,7 @@ from typing import Literal
 
 from gatebook.errors import UnsupportedError, UpstreamUnavailableError
 from gatebook_servers.tickets.desk import Slice, Ticket, Window
-from gatebook_servers.tickets.desks.zendesk.api import ZendeskApi
+from gatebook_servers.tickets.desks.zendesk.api import PAGE, ZendeskApi
 from gatebook_servers.tickets.desks.zendesk.payloads import Indexed, TicketsAnswer
 from gatebook_servers.tickets.desks.zendesk.positions import BEGINNING, Key, key_at, position_of
 from gatebook_servers.tickets.desks.zendesk.values import by_id, number_of, quoted, stamp, ticket_of
@@ -117,9 +117,10 @@ class Listing:
             batch = await self._batch(order, max(since, after[0]), after)
             horizon = horizon or _horizon(order, batch.at)
             settled = [entry for entry in batch.entries if horizon is None or _of(entry, order.column) < horizon]
-            found |= await self._loaded(order, settled)
-            if len(found) > limit:
-                break
+            for start in range(0, len(settled), PAGE):
+                found |= await self._loaded(order, settled[start : start + PAGE])
+                if len(found) > limit:
+                    return _cut(found, limit, position)
             if not batch.more or len(settled) < len(batch.entries):
                 if horizon and (order.until is None or horizon < order.until):
                     found |= await self._unindexed(order, horizon, after)
@@ -151,8 +152,6 @@ class Listing:
 
     async def _loaded(self, order: _Order, entries: list[Indexed]) -> dict[Key, Ticket]:
         """Return the tickets themselves, as they are in the database."""
-        if not entries:
-            return {}
         indexed = {entry.id: _key(entry, order.column) for entry in entries}
         answer = await self._api.tickets(list(indexed))
         return {

@@ -67,8 +67,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class Settings(BaseSettings):
     """What the operator decides. `GATEBOOK_<NAME>` in the environment wins over `gatebook.toml`.
 
-    The one secret here is the database's password; it is shown nowhere. The others come from the environment or from
-    files that only their reader opens.
+    The secrets here are the database's password and those of the desks; they are shown nowhere. The others come from
+    the environment or from files that only their reader opens.
     """
 
     model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -85,6 +85,20 @@ class Settings(BaseSettings):
     principal: str = Field(default="agent:local", pattern="^agent:", description="Who calls over stdio.")
     run_id: str = Field(default="", description="The operator's run; a differing `run_id` argument is refused.")
     desk: str = Field(default="local", description="The ticket desk.")
+    zendesk_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
+        default="", description="The Zendesk account, `https://NAME.zendesk.com`: [desks](desks.md)."
+    )
+    zendesk_oauth_client_id: str = Field(default="", description="Zendesk OAuth client.")
+    zendesk_oauth_client_secret: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="Secret of the Zendesk OAuth client."
+    )
+    zendesk_email: str = Field(default="", description="Whose Zendesk API token it is; such tokens end in April 2027.")
+    zendesk_api_token: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="Zendesk API token, where there is no OAuth client."
+    )
+    zendesk_incremental: bool = Field(
+        default=False, description="Read changes by Zendesk's incremental export; needs an administrator."
+    )
     ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."
     )

@@ -36,6 +36,8 @@ ATTR_OUTPUT = "gatebook.output.size"
 METRIC_DURATION = "mcp.server.operation.duration"
 METRIC_SHADOW = "gatebook.policy.shadow"
 ATTR_RULE = "gatebook.policy.rule"
+METRIC_WARNING = "gatebook.upstream.warnings"
+ATTR_UPSTREAM = "gatebook.upstream"
 
 _BUCKETS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300]
 _FIELDS = (
@@ -141,6 +143,15 @@ def count_shadow(rule: str, *, tool: str, outcome: str) -> None:
     attributes = {ATTR_RULE: rule, "gen_ai.tool.name": tool, ATTR_EFFECT: outcome}
     metrics.get_meter(SERVICE).create_counter(METRIC_SHADOW).add(1, attributes)
     logger.info("a rule on trial applies", extra={"rule": rule, "tool_name": tool, "outcome": outcome})
+
+
+def count_upstream_warning(upstream: str) -> None:
+    """Count that an upstream answered with a warning: what we send is no longer what it expects.
+
+    Args:
+        upstream: Our name of it.
+    """
+    metrics.get_meter(SERVICE).create_counter(METRIC_WARNING).add(1, {ATTR_UPSTREAM: upstream})
 
 
 @cache

@@ -201,8 +201,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, answer: Answer, *, cut: bool = False, pause_s: float = 0.0) -> None:
         data = b"" if answer.body is None else json.dumps(answer.body).encode()
-        self.send_response(answer.status)
-        for name, value in {"content-type": "application/json", **answer.headers}.items():
+        self.send_response_only(answer.status)
+        standing = {"content-type": "application/json", "date": self.date_time_string()}
+        for name, value in {**standing, **answer.headers}.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()

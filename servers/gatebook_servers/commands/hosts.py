@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -16,6 +17,7 @@ from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands.context import Commands, opened
 from gatebook_servers.commands.hooks import asking_settings
 from gatebook_servers.commands.output import emit, table
+from gatebook_servers.tickets.desks.zendesk.opening import advice
 
 HOSTS = ("claude-code", "claude-desktop")
 OLDEST_SAFE_SQLITE = (3, 51, 3)
@@ -98,6 +100,8 @@ def _checks() -> list[tuple[str, bool, str]]:
         version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
         checks.append(("SQLite", version >= OLDEST_SAFE_SQLITE, f"{apsw.sqlite_lib_version()} (needs 3.51.3)"))
     checks.append(_database_check(settings))
+    if settings.desk == "zendesk":
+        checks.append(("Zendesk", *advice(settings, datetime.now(UTC).date())))
     checks.append(_policy_check(settings))
     checks.append(_recordings_check(settings))
     checks.append(_private_check(settings.home))

@@ -13,7 +13,7 @@ import anyio
 from pydantic import JsonValue
 
 from gatebook.database.port import Transaction
-from gatebook.errors import ConflictError, GatebookError, InProgressError
+from gatebook.errors import ConflictError, GatebookError, InProgressError, OutcomeUnknownError
 from gatebook.retry import ATTEMPT_S
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import Applied
@@ -62,6 +62,8 @@ class DeskWrites:
             outcome = "applied"
         except ConflictError:
             outcome = "conflict"
+            raise
+        except OutcomeUnknownError:
             raise
         except GatebookError:
             outcome = "not_applied"

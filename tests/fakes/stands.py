@@ -17,7 +17,7 @@ from fakes.services import RunningService
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.local import LocalDesk
-from gatebook_servers.tickets.ports import DESKS, open_desk
+from gatebook_servers.tickets.ports import open_desk
 from suite import Json, Suite, ticket
 
 S = TypeVar("S", bound=RunningService)
@@ -107,8 +107,10 @@ class Served:
         service: RunningService,
         texts: Callable[[Json], list[str]],
         customer_writes: Callable[[str, str], None],
+        opener: Callable[[Runtime], TicketDesk],
     ) -> None:
         self.traits = traits
+        self._opener = opener
         self._service = service
         self._texts = texts
         self._customer_writes = customer_writes
@@ -126,7 +128,8 @@ class Served:
         return self._texts(self._service.state())
 
     def open(self, runtime: Runtime) -> TicketDesk:
-        return runtime.port(open_desk)
+        desk = runtime.ports[open_desk] = self._opener(runtime)
+        return desk
 
     def faults(self, *faults: Json, seed: int = 0) -> None:
         self._service.faults(*faults, seed=seed)
@@ -191,14 +194,13 @@ def served(
     @contextmanager
     def standing() -> Generator[Stand]:
         with run() as service:
-            found = traits(service.url)
-            if opener is not None:
-                DESKS[found.desk] = opener(service.url)
-            try:
-                yield Served(found, service, texts, lambda ticket_id, text: customer_writes(service, ticket_id, text))
-            finally:
-                if opener is not None:
-                    del DESKS[found.desk]
+            yield Served(
+                traits(service.url),
+                service,
+                texts,
+                lambda ticket_id, text: customer_writes(service, ticket_id, text),
+                opener(service.url) if opener else open_desk,
+            )
 
     return standing
 

@@ -18,6 +18,7 @@ import pytest
 
 from fakes.lossy import timed_by
 from fakes.stands import SENDINGS, Sending, Stand, tickets
+from gatebook.clock import ManualClock
 from gatebook.performing import Performance
 from gatebook.retry import ATTEMPTS, TransientError, without_waiting
 from programs.standing import Standing, tied
@@ -131,13 +132,13 @@ async def send_all(stand: Stand, home: Path, *, sends: int, seed: int, rate: flo
     return [mail.figures[sending] for sending in SENDINGS]
 
 
-def asking(stand: Stand, home: Path, **overrides: object) -> Suite:
+def asking(stand: Stand, home: Path, *, clock: ManualClock | None = None, **overrides: object) -> Suite:
     """Return an installation at a desk where every write is asked for, and as many may wait as a trial wants."""
     home.mkdir(parents=True)
     (home / "policy.toml").write_text(POLICY, encoding="utf-8")
     many = 10**6
     room = {"max_pending_per_principal": many, "max_pending_per_tool": many, "max_calls_per_day": many}
-    return Suite(home, overrides={**stand.traits.overrides(), **room, **overrides})
+    return Suite(home, clock or ManualClock(), {**stand.traits.overrides(), **room, **overrides})
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Standing:
                 self._released.set()
 
     async def _on_a_thread(self, when: When) -> None:
-        await anyio.to_thread.run_sync(partial(anyio.run, self._own, when))
+        await anyio.to_thread.run_sync(lambda: anyio.run(self._own, when))
 
     async def _own(self, when: When) -> None:
         with tied(self.suite.clock):

@@ -142,6 +142,10 @@ class Suite:
         chosen = runtime or self.runtime
         return await Worker(chosen, Guard(chosen, catalogue())).run_one(subject=subject)
 
+    async def work(self) -> None:
+        """Let a worker do all that is due."""
+        await Worker(self.runtime, Guard(self.runtime, catalogue())).run_due()
+
     def comments(self, ticket_id: str) -> list[Mapping[str, object]]:
         with self.runtime.database.transaction() as tx:
             rows = tx.all("SELECT * FROM desk_comments WHERE ticket_id = :id ORDER BY created_at", id=ticket_id)

@@ -1,6 +1,7 @@
 """The `gatebook` command with one more ticket desk, as somebody who adds one would have it.
 
-The service's address is in GATEBOOK_TEST_DESK_URL; GATEBOOK_DESK=remote chooses it.
+The service's address is in GATEBOOK_TEST_DESK_URL, and GATEBOOK_TEST_DESK_FENCED says whether it knows a marker again;
+GATEBOOK_DESK=remote chooses it. The night shift starts its servers with this program, too.
 """
 
 import os
@@ -12,14 +13,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fakes.remote_desk import RemoteDesk
 from gatebook.runtime import Runtime
 from gatebook_servers.cli import main
+from gatebook_servers.commands import night
 from gatebook_servers.tickets.ports import DESKS
 
 
 def open_remote_desk(_: Runtime) -> RemoteDesk:
-    return RemoteDesk(os.environ["GATEBOOK_TEST_DESK_URL"])
+    fenced = os.environ.get("GATEBOOK_TEST_DESK_FENCED") == "1"
+    return RemoteDesk(os.environ["GATEBOOK_TEST_DESK_URL"], fenced=fenced)
+
+
+def server_command(name: str) -> tuple[str, ...]:
+    return (sys.executable, __file__, "serve", name)
 
 
 DESKS["remote"] = open_remote_desk
+night.server_command = server_command
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -43,10 +43,10 @@ def gatebook_json(home: Path, *arguments: str, code: int | None = 0, **settings:
     return json.loads(gatebook(home, *arguments, "--json", code=code, **settings))
 
 
-def start(home: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+def start(home: Path, *arguments: str, command: Sequence[str] = COMMAND, **settings: str) -> subprocess.Popen[str]:
     """Start the command without waiting for it."""
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         env=environment(home, **settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

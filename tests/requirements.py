@@ -454,4 +454,55 @@ PROMISES: dict[str, Promise] = {
             "servers/console/test_console_audit.py::test_no_password_token_or_typed_name_is_in_the_log",
         ),
     ),
+    "zendesk-once": Promise(
+        "A reply, change or ticket reaches Zendesk at most once, whether answers are lost, requests arrive late "
+        "or keys are forgotten.",
+        (
+            "servers/test_zendesk.py::test_a_reply_whose_answer_is_lost_is_found_and_there_once",
+            "servers/test_zendesk.py::test_a_reply_that_arrives_late_does_not_follow_its_repetition",
+            "servers/test_zendesk.py::test_a_reply_that_arrives_before_its_repetition_is_found",
+            "servers/test_zendesk.py::test_in_the_second_of_a_change_a_reply_is_not_repeated_as_its_stamp_could_not_tell",
+            "servers/test_zendesk.py::test_a_change_whose_answer_is_lost_is_found",
+            "servers/test_zendesk.py::test_a_creation_whose_answer_is_lost_is_repeated_with_its_key",
+            "servers/test_zendesk.py::test_a_creation_is_found_when_its_key_is_forgotten",
+            "servers/test_zendesk.py::test_a_marker_too_far_back_is_no_proof_that_nothing_happened",
+        ),
+    ),
+    "zendesk-current": Promise(
+        "Nothing is written to a Zendesk ticket that changed meanwhile, and no message stays unnoticed that is "
+        "not as visible as asked.",
+        (
+            "servers/test_zendesk.py::test_a_message_that_comes_meanwhile_is_a_conflict",
+            "servers/test_zendesk.py::test_a_change_that_comes_meanwhile_is_a_conflict",
+            "servers/test_zendesk.py::test_a_change_replaces_the_tags_of_the_version_that_was_read",
+            "servers/test_zendesk.py::test_a_message_that_is_not_as_visible_as_asked_is_never_accepted",
+        ),
+    ),
+    "zendesk-complete": Promise(
+        "Zendesk's tickets come in order and none is left out: not for an index that lags, a cursor that expires, "
+        "seconds with many tickets or a restart.",
+        (
+            "servers/test_zendesk.py::test_what_the_index_does_not_have_yet_is_listed_all_the_same",
+            "servers/test_zendesk.py::test_a_window_that_just_ended_has_its_youngest_tickets",
+            "servers/test_zendesk.py::test_too_much_for_the_last_minutes_is_refused_and_not_cut",
+            "servers/test_zendesk.py::test_many_tickets_of_one_second_are_all_listed_once",
+            "servers/test_zendesk.py::test_the_export_goes_on_in_another_process",
+            "servers/test_zendesk.py::test_an_expired_cursor_begins_again_before_its_watermark_and_returns_nothing_twice",
+            "servers/test_zendesk.py::test_what_the_export_repeats_at_its_seams_is_returned_once",
+            "servers/test_zendesk.py::test_a_position_of_one_way_of_reading_goes_on_in_the_other",
+        ),
+    ),
+    "zendesk-contract": Promise(
+        "What is asked of Zendesk fits its published contract, and real answers are read; warnings, refused "
+        "credentials and the end of API tokens are told.",
+        (
+            "servers/test_zendesk_contract.py::test_zendesks_contract_accepts_what_is_asked",
+            "servers/test_zendesk_contract.py::test_zendesks_contract_accepts_what_is_sent",
+            "servers/test_zendesk_contract.py::test_every_recorded_ticket_comment_and_audit_is_read",
+            "servers/test_zendesk.py::test_a_warning_of_the_api_is_counted_and_logged_without_what_it_says",
+            "servers/test_zendesk.py::test_refused_credentials_are_told",
+            "servers/test_zendesk.py::test_a_bearer_token_is_renewed_when_it_is_refused",
+            "servers/test_zendesk.py::test_doctor_says_when_api_tokens_end",
+        ),
+    ),
 }

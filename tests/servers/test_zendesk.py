@@ -518,7 +518,12 @@ async def test_people_are_who_they_are_on_the_ticket(desk: ZendeskDesk, service:
 async def test_attachments_are_named_and_never_fetched(desk: ZendeskDesk, service: ZendeskService) -> None:
     service.tickets([row()])
     service.customer_writes(1, "See the picture.")
-    picture = {"file_name": "a.png", "content_type": "image/png", "size": 12, "content_url": "https://other.example/a"}
+    picture: Json = {
+        "file_name": "a.png",
+        "content_type": "image/png",
+        "size": 12,
+        "content_url": "https://other.example/a",
+    }
     service.control("attach", {"ticket": 1, "attachments": [picture, {}]})
     [comment] = await desk.comments(REF)
     assert comment.body.splitlines() == [

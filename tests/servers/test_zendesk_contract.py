@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from pydantic import JsonValue
 
 from gatebook.errors import GatebookError
 from gatebook.http import Credentials, FixedCredentials, HttpClient
@@ -107,18 +108,18 @@ def recordings() -> Iterator[tuple[Path, Json]]:
         yield file, cast("Json", json.loads(file.read_text(encoding="utf-8")))
 
 
-def parts(body: object, name: str) -> list[Json]:
+def parts(body: JsonValue, name: str) -> list[Json]:
     """Every object under a name, wherever it stands."""
     if isinstance(body, list):
-        return [part for one in cast("list[object]", body) for part in parts(one, name)]
+        return [part for one in body for part in parts(one, name)]
     if not isinstance(body, dict):
         return []
     found: list[Json] = []
-    for key, value in cast("dict[str, object]", body).items():
+    for key, value in body.items():
         if key == name and isinstance(value, dict):
-            found.append(cast("Json", value))
+            found.append(value)
         elif key == f"{name}s" and isinstance(value, list):
-            found += cast("list[Json]", value)
+            found += [one for one in value if isinstance(one, dict)]
         found += parts(value, name)
     return found
 

@@ -28,12 +28,12 @@ from gatebook.errors import (
 )
 from gatebook.http import FixedCredentials
 from gatebook.retry import AmbiguousError, without_waiting
+from gatebook_servers.cli import main
 from gatebook_servers.tickets.desk import Applied, NewTicket, Patch, Slice, Visibility, Window, newest_from_customer
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
 from gatebook_servers.tickets.desks.zendesk.desk import ZendeskDesk
 from gatebook_servers.tickets.desks.zendesk.opening import advice, open_zendesk
 from gatebook_servers.tickets.ports import open_desk
-from programs.processes import gatebook_json
 from suite import Json, Suite
 
 pytestmark = pytest.mark.anyio
@@ -404,7 +404,7 @@ async def test_a_window_that_just_ended_has_its_youngest_tickets(desk: ZendeskDe
 async def test_too_much_for_the_last_minutes_waits_for_the_index_and_is_not_cut(
     desk: ZendeskDesk, service: ZendeskService
 ) -> None:
-    service.tickets([row(1), *(row(number, "2026-09-21T14:13:00Z") for number in range(2, 1_102))])
+    service.tickets([row(1), *(row(number, f"2026-09-21T14:13:{number % 4:02}Z") for number in range(4, 1_104))])
     service.options(ahead=0, lag=250)
     found, last = await every(desk, CHANGES)
     assert found == ["zendesk:1 20:00:00"]
@@ -413,7 +413,7 @@ async def test_too_much_for_the_last_minutes_waits_for_the_index_and_is_not_cut(
     assert refused.value.retry_after_s is not None
     service.options(ahead=600)
     later = await desk.page(CHANGES, position=last.position, limit=50)
-    assert ([later.tickets[0].ref, len(later.tickets)], later.complete) == (["zendesk:2", 50], False)
+    assert ([later.tickets[0].ref, len(later.tickets)], later.complete) == (["zendesk:4", 50], False)
 
 
 async def test_many_tickets_of_one_second_are_all_listed_once(desk: ZendeskDesk, service: ZendeskService) -> None:
@@ -603,7 +603,7 @@ def test_a_warning_of_the_api_is_counted_and_logged_without_what_it_says(service
     service.tickets([row()])
     service.options(headers={"x-zendesk-api-warn": f'{{:unpermitted_keys=>["ticket.{CANARY}"]}}'})
     command = [sys.executable, "-c", COUNTED, service.url]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=True)
     [scope] = json.loads(done.stdout)["resource_metrics"][0]["scope_metrics"]
     [metric] = scope["metrics"]
     [point] = metric["data"]["data_points"]
@@ -648,16 +648,20 @@ async def test_a_real_desk_reaches_no_further_than_drafts_until_the_operator_say
     suite.close()
 
 
-def test_doctor_says_when_api_tokens_end_and_what_is_missing(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    given = {"GATEBOOK_DESK": "zendesk", "GATEBOOK_ZENDESK_URL": "https://acme.zendesk.com"}
-    token = {"GATEBOOK_ZENDESK_EMAIL": ADDRESS, "GATEBOOK_ZENDESK_API_TOKEN": TOKEN}
+def test_doctor_says_when_api_tokens_end_and_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"HOME": str(tmp_path / "home"), "DESK": "zendesk", "ZENDESK_URL": "https://acme.zendesk.com"}
+    for name, value in {**given, "ZENDESK_EMAIL": ADDRESS, "ZENDESK_API_TOKEN": TOKEN}.items():
+        monkeypatch.setenv(f"GATEBOOK_{name}", value)
 
-    def told(**more: str) -> Json:
-        checks = cast("list[Json]", gatebook_json(home, "doctor", code=None, **given, **more))
+    def told() -> Json:
+        main(["doctor", "--json"])
+        checks = cast("list[Json]", json.loads(capsys.readouterr().out))
         return next(check for check in checks if check["check"] == "Zendesk")
 
-    assert "30 April 2027" in str(told(**token)["detail"])
+    assert "30 April 2027" in str(told()["detail"])
+    monkeypatch.delenv("GATEBOOK_ZENDESK_EMAIL")
     assert (told()["ok"], "missing" in str(told()["detail"])) == (False, True)
 
 

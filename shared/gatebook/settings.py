@@ -21,6 +21,7 @@ from gatebook.reach import Reach
 from gatebook.sensitive import SensitiveTerms
 
 Mode = Literal["live", "dry-run"]
+OAuthGrant = Literal["client_credentials", "refresh_token"]
 
 
 def default_home() -> Path:
@@ -67,8 +68,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class Settings(BaseSettings):
     """What the operator decides. `GATEBOOK_<NAME>` in the environment wins over `gatebook.toml`.
 
-    The one secret here is the database's password; it is shown nowhere. The others come from the environment or from
-    files that only their reader opens.
+    The secrets here are the database's password and those of the desks; they are shown nowhere. The others come from
+    the environment or from files that only their reader opens.
     """
 
     model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -85,6 +86,27 @@ class Settings(BaseSettings):
     principal: str = Field(default="agent:local", pattern="^agent:", description="Who calls over stdio.")
     run_id: str = Field(default="", description="The operator's run; a differing `run_id` argument is refused.")
     desk: str = Field(default="local", description="The ticket desk.")
+    zendesk_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
+        default="", description="The Zendesk account, `https://NAME.zendesk.com`: [desks](desks.md)."
+    )
+    zendesk_oauth_client_id: str = Field(default="", description="Zendesk OAuth client.")
+    zendesk_oauth_client_secret: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="Secret of the Zendesk OAuth client."
+    )
+    zendesk_oauth_grant: OAuthGrant = Field(
+        default="client_credentials",
+        description="`refresh_token` where a person authorised the client: `gatebook desk connect zendesk`.",
+    )
+    zendesk_oauth_scope: str = Field(default="read write", description="Scopes of the Zendesk OAuth client.")
+    jira_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
+        default="", description="The Jira site, such as `https://acme.atlassian.net`: [desks](desks.md)."
+    )
+    jira_oauth_client_id: str = Field(
+        default="", description="OAuth client of Jira, which a person authorised: `gatebook desk connect jira`."
+    )
+    jira_oauth_client_secret: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="Secret of the OAuth client of Jira."
+    )
     ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."
     )

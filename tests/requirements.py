@@ -454,4 +454,40 @@ PROMISES: dict[str, Promise] = {
             "servers/console/test_console_audit.py::test_no_password_token_or_typed_name_is_in_the_log",
         ),
     ),
+    "renewing": Promise(
+        "OAuth tokens are renewed before they end by one of all processes and replicas, once a generation, whoever is "
+        "killed; a refusal says what to do, and the server is not asked again for a while.",
+        (
+            "servers/test_tokens.py::test_many_calls_of_many_replicas_refresh_once",
+            "servers/test_tokens.py::test_many_calls_that_are_refused_refresh_once",
+            "servers/test_tokens.py::test_processes_refresh_once_a_generation",
+            "servers/test_tokens.py::test_without_the_lease_processes_refresh_more_than_once",
+            "servers/test_tokens.py::test_a_killed_refresher_is_taken_over",
+            "servers/test_tokens.py::test_while_a_lost_renewal_may_be_late_the_old_token_is_used_and_nothing_is_sent_twice",
+            "servers/test_tokens.py::test_a_reply_that_was_lost_costs_the_authorisation_where_it_does_not",
+            "servers/test_tokens.py::test_a_refusal_says_what_to_do_and_is_remembered",
+            "servers/test_tokens.py::test_a_renewal_is_finished_though_its_caller_has_gone",
+        ),
+    ),
+    "credentials-private": Promise(
+        "A desk's tokens are sealed in the database, come in by a pipe or a file, are shown to no other client or "
+        "server, and are in no log, span, error, record or audit event, whatever goes wrong.",
+        (
+            "servers/test_tokens.py::test_what_is_stored_is_sealed",
+            "servers/test_tokens.py::test_tokens_are_shown_to_no_other_client_or_server",
+            "servers/test_doctor.py::test_a_desk_is_connected_by_a_refresh_token_from_a_pipe_or_a_file",
+            "servers/test_doctor.py::test_a_token_is_never_an_argument",
+            "servers/test_canaries.py::test_no_credential_is_anywhere_whatever_the_desk_answers",
+        ),
+    ),
+    "doctor-desk": Promise(
+        "`gatebook doctor` says whether the desk can be reached with these credentials and what ends soon, and fails "
+        "when it cannot.",
+        (
+            "servers/test_doctor.py::test_doctor_says_that_the_desk_answers_and_how_its_clock_goes",
+            "servers/test_doctor.py::test_doctor_fails_when_the_desk_does_not_let_us_in",
+            "servers/test_doctor.py::test_doctor_warns_when_little_of_a_rate_limit_is_left",
+            "servers/test_doctor.py::test_what_ends_is_told_half_a_year_before",
+        ),
+    ),
 }

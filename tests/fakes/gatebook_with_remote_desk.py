@@ -1,6 +1,7 @@
 """The `gatebook` command with one more ticket desk, as somebody who adds one would have it.
 
-The service's address is in GATEBOOK_TEST_DESK_URL; GATEBOOK_DESK=remote chooses it.
+The service's address is in GATEBOOK_TEST_DESK_URL; GATEBOOK_DESK=remote chooses it. With GATEBOOK_TEST_OAUTH_URL it
+gets its tokens there.
 """
 
 import os
@@ -9,17 +10,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from fakes.oauth import grant_of
 from fakes.remote_desk import RemoteDesk
+from gatebook.grants import Grant
 from gatebook.runtime import Runtime
+from gatebook.settings import Settings
 from gatebook_servers.cli import main
+from gatebook_servers.tickets.connections import CONNECTIONS, oauth_credentials
 from gatebook_servers.tickets.ports import DESKS
 
 
-def open_remote_desk(_: Runtime) -> RemoteDesk:
-    return RemoteDesk(os.environ["GATEBOOK_TEST_DESK_URL"])
+def open_remote_desk(runtime: Runtime) -> RemoteDesk:
+    oauth = os.environ.get("GATEBOOK_TEST_OAUTH_URL")
+    credentials = oauth_credentials(runtime, "remote") if oauth else None
+    return RemoteDesk(os.environ["GATEBOOK_TEST_DESK_URL"], credentials=credentials)
+
+
+def _grant(_: Settings) -> Grant:
+    return grant_of(os.environ["GATEBOOK_TEST_OAUTH_URL"])
 
 
 DESKS["remote"] = open_remote_desk
+CONNECTIONS["remote"] = _grant
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -454,4 +454,90 @@ PROMISES: dict[str, Promise] = {
             "servers/console/test_console_audit.py::test_no_password_token_or_typed_name_is_in_the_log",
         ),
     ),
+    "zendesk-once": Promise(
+        "A reply, change or ticket reaches Zendesk at most once, whether answers are lost, requests arrive late "
+        "or keys are forgotten.",
+        (
+            "servers/test_zendesk.py::test_an_approved_reply_reaches_the_customer_once_whatever_becomes_of_its_answer",
+            "servers/test_zendesk.py::test_a_reply_whose_answer_is_lost_is_found_and_there_once",
+            "servers/test_zendesk.py::test_a_reply_that_arrives_late_does_not_follow_its_repetition",
+            "servers/test_zendesk.py::test_a_reply_that_arrives_before_its_repetition_is_found",
+            "servers/test_zendesk.py::test_in_the_second_of_a_change_a_reply_is_not_repeated_as_its_stamp_could_not_tell",
+            "servers/test_zendesk.py::test_a_change_whose_answer_is_lost_is_found",
+            "servers/test_zendesk.py::test_a_creation_whose_answer_is_lost_is_repeated_with_its_key",
+            "servers/test_zendesk.py::test_a_creation_is_found_when_its_key_is_forgotten",
+            "servers/test_zendesk.py::test_a_marker_too_far_back_is_no_proof_that_nothing_happened",
+        ),
+    ),
+    "zendesk-current": Promise(
+        "Nothing is written to a Zendesk ticket that changed meanwhile, and no message stays unnoticed that is "
+        "not as visible as asked.",
+        (
+            "servers/test_zendesk.py::test_a_message_that_comes_meanwhile_is_a_conflict",
+            "servers/test_zendesk.py::test_a_change_that_comes_meanwhile_is_a_conflict",
+            "servers/test_zendesk.py::test_a_change_replaces_the_tags_of_the_version_that_was_read",
+            "servers/test_zendesk.py::test_a_message_that_is_not_as_visible_as_asked_is_never_accepted",
+        ),
+    ),
+    "zendesk-complete": Promise(
+        "Zendesk's tickets come in order and none is left out: not for an index that lags, a cursor that expires, "
+        "seconds with many tickets or a restart.",
+        (
+            "servers/test_zendesk.py::test_what_the_index_does_not_have_yet_is_listed_all_the_same",
+            "servers/test_zendesk.py::test_a_window_that_just_ended_has_its_youngest_tickets",
+            "servers/test_zendesk.py::test_too_much_for_the_last_minutes_waits_for_the_index_and_is_not_cut",
+            "servers/test_zendesk.py::test_many_tickets_of_one_second_are_all_listed_once",
+            "servers/test_zendesk.py::test_the_export_goes_on_in_another_process",
+            "servers/test_zendesk.py::test_an_expired_cursor_begins_again_before_its_watermark_and_returns_nothing_twice",
+            "servers/test_zendesk.py::test_what_the_export_repeats_at_its_seams_is_returned_once",
+            "servers/test_zendesk.py::test_a_position_of_one_way_of_reading_goes_on_in_the_other",
+        ),
+    ),
+    "zendesk-contract": Promise(
+        "What is asked of Zendesk fits its published contract, and real answers are read; warnings, refused "
+        "credentials and the end of API tokens are told.",
+        (
+            "servers/test_zendesk_contract.py::test_zendesks_contract_accepts_what_is_asked",
+            "servers/test_zendesk_contract.py::test_zendesks_contract_accepts_what_is_sent",
+            "servers/test_zendesk_contract.py::test_every_recorded_ticket_comment_and_audit_is_read",
+            "servers/test_zendesk.py::test_a_warning_of_the_api_is_counted_and_logged_without_what_it_says",
+            "servers/test_zendesk.py::test_refused_credentials_are_told",
+            "servers/test_zendesk.py::test_a_bearer_token_is_renewed_when_it_is_refused",
+            "servers/test_zendesk.py::test_doctor_says_when_api_tokens_end_and_what_is_missing",
+    "renewing": Promise(
+        "OAuth tokens are renewed before they end by one of all processes and replicas, once a generation, whoever is "
+        "killed; a refusal says what to do, and the server is not asked again for a while.",
+        (
+            "servers/test_tokens.py::test_many_calls_of_many_replicas_refresh_once",
+            "servers/test_tokens.py::test_many_calls_that_are_refused_refresh_once",
+            "servers/test_tokens.py::test_processes_refresh_once_a_generation",
+            "servers/test_tokens.py::test_without_the_lease_processes_refresh_more_than_once",
+            "servers/test_tokens.py::test_a_killed_refresher_is_taken_over",
+            "servers/test_tokens.py::test_while_a_lost_renewal_may_be_late_the_old_token_is_used_and_nothing_is_sent_twice",
+            "servers/test_tokens.py::test_a_reply_that_was_lost_costs_the_authorisation_where_it_does_not",
+            "servers/test_tokens.py::test_a_refusal_says_what_to_do_and_is_remembered",
+            "servers/test_tokens.py::test_a_renewal_is_finished_though_its_caller_has_gone",
+        ),
+    ),
+    "credentials-private": Promise(
+        "A desk's tokens are sealed in the database, come in by a pipe or a file, are shown to no other client or "
+        "server, and are in no log, span, error, record or audit event, whatever goes wrong.",
+        (
+            "servers/test_tokens.py::test_what_is_stored_is_sealed",
+            "servers/test_tokens.py::test_tokens_are_shown_to_no_other_client_or_server",
+            "servers/test_doctor.py::test_a_desk_is_connected_by_a_refresh_token_from_a_pipe_or_a_file",
+            "servers/test_doctor.py::test_a_token_is_never_an_argument",
+            "servers/test_canaries.py::test_no_credential_is_anywhere_whatever_the_desk_answers",
+        ),
+    ),
+    "doctor-desk": Promise(
+        "`gatebook doctor` says whether the desk can be reached with these credentials and what ends soon, and fails "
+        "when it cannot.",
+        (
+            "servers/test_doctor.py::test_doctor_says_that_the_desk_answers_and_how_its_clock_goes",
+            "servers/test_doctor.py::test_doctor_fails_when_the_desk_does_not_let_us_in",
+            "servers/test_doctor.py::test_doctor_warns_when_little_of_a_rate_limit_is_left",
+            "servers/test_doctor.py::test_what_ends_is_told_half_a_year_before",
+        ),
+    ),
 }

@@ -48,6 +48,7 @@ def _parts(command: str) -> Sequence[Callable[[Commands], None]]:
         # A host starts servers often and waits for them: the other commands would cost them a third of the start.
         return (serving.add,)
     from gatebook_servers.commands import (  # noqa: PLC0415
+        connecting,
         console,
         data,
         deciding,
@@ -65,6 +66,7 @@ def _parts(command: str) -> Sequence[Callable[[Commands], None]]:
         deciding.add,
         ledger.add,
         data.add,
+        connecting.add,
         keeping.add,
         judging.add,
         hosts.add,

@@ -21,6 +21,7 @@ from gatebook.reach import Reach
 from gatebook.sensitive import SensitiveTerms
 
 Mode = Literal["live", "dry-run"]
+OAuthGrant = Literal["client_credentials", "refresh_token"]
 
 
 def default_home() -> Path:
@@ -98,6 +99,20 @@ class Settings(BaseSettings):
     )
     zendesk_incremental: bool = Field(
         default=False, description="Read changes by Zendesk's incremental export; needs an administrator."
+    )
+    zendesk_oauth_grant: OAuthGrant = Field(
+        default="client_credentials",
+        description="`refresh_token` where a person authorised the client: `gatebook desk connect zendesk`.",
+    )
+    zendesk_oauth_scope: str = Field(default="read write", description="Scopes of the Zendesk OAuth client.")
+    jira_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
+        default="", description="The Jira site, such as `https://acme.atlassian.net`: [desks](desks.md)."
+    )
+    jira_oauth_client_id: str = Field(
+        default="", description="OAuth client of Jira, which a person authorised: `gatebook desk connect jira`."
+    )
+    jira_oauth_client_secret: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="Secret of the OAuth client of Jira."
     )
     ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."

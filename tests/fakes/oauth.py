@@ -1,7 +1,7 @@
 """The authorisation server as a test steers it, and the grants that it knows."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pydantic import SecretStr
@@ -20,15 +20,7 @@ class OAuthService(RunningService):
 
     def grant(self, kind: GrantType = GrantType.REFRESH_TOKEN, **fields: object) -> Grant:
         """Return a grant that the server gives."""
-        usual: dict[str, object] = {
-            "account": "fake/one",
-            "token_url": f"{self.url}/oauth/tokens",
-            "kind": kind,
-            "client_id": CLIENT,
-            "client_secret": SecretStr(SECRET),
-            "mend": MEND,
-        }
-        return Grant(**{**usual, **fields})  # pyright: ignore[reportArgumentType] - checked by the test that uses it
+        return replace(grant_of(self.url), kind=kind, **fields)  # pyright: ignore[reportArgumentType] - a test's own
 
     def configure(self, **fields: Json | str | float | bool) -> None:
         """Change what the server does from now on; see `oauth_server.py`."""
@@ -49,6 +41,18 @@ class OAuthService(RunningService):
     def uses(self) -> dict[str, int]:
         """Return how often each refresh token was presented; more than once is a refresh too many."""
         return cast("dict[str, int]", self.state()["used"])
+
+
+def grant_of(url: str) -> Grant:
+    """Return what a client of the server at `url` asks for, for a person who authorised it."""
+    return Grant(
+        account="fake/one",
+        token_url=f"{url}/oauth/tokens",
+        kind=GrantType.REFRESH_TOKEN,
+        client_id=CLIENT,
+        client_secret=SecretStr(SECRET),
+        mend=MEND,
+    )
 
 
 def running_oauth() -> AbstractContextManager[OAuthService]:

@@ -1,6 +1,7 @@
 """A desk of another service, written as an adapter to any service would be, and the process it talks to."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from urllib.parse import quote
 import httpx
 
 from fakes.services import Json, RunningService, running
-from gatebook.http import HttpClient
+from gatebook.http import Credentials, HttpClient
 from gatebook.retry import Operation
 from gatebook.upstream import Upstream
+from gatebook_servers.tickets.checking import Finding, rate, reached
 from gatebook_servers.tickets.desk import (
     Applied,
     Capabilities,
@@ -41,15 +43,23 @@ class RemoteDesk:
         effects: How writes are classed for retries, by default as the fence allows; a class that allows more than
             that is wrong and shows what it costs.
         upstream: The retry tokens and the breaker, for tests that move their time.
+        credentials: What proves who asks; the service itself does not look.
     """
 
     account = "remote"
 
     def __init__(
-        self, url: str, *, fenced: bool = False, effects: Operation | None = None, upstream: Upstream | None = None
+        self,
+        url: str,
+        *,
+        fenced: bool = False,
+        effects: Operation | None = None,
+        upstream: Upstream | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.capabilities = Capabilities(internal_notes=True, fenced=fenced)
-        self._http = HttpClient(url, headers={PID_HEADER: str(os.getpid())}, upstream=upstream)
+        headers = {PID_HEADER: str(os.getpid())}
+        self._http = HttpClient(url, headers=headers, upstream=upstream, credentials=credentials)
         self._effects = effects or (Operation.FENCED if fenced else Operation.EFFECT)
 
     async def aclose(self) -> None:
@@ -86,6 +96,11 @@ class RemoteDesk:
         del ref
         answer = await self._read(f"/operations/{quote(marker)}")
         return _applied(cast("Json", answer["operation"])) if answer["operation"] else None
+
+    async def check(self) -> Sequence[Finding]:
+        asking = self._http.ask("GET", "/tickets", operation=Operation.READ, query={"limit": "1"})
+        answer, findings = await reached(self.account, asking, now=time.time())
+        return findings if answer is None else [*findings, *rate(answer.headers, limit="x-most", left="x-left")]
 
     async def _slice(self, path: str, query: Mapping[str, str], *, position: str, limit: int) -> Slice:
         given = {**query, "after": position, "limit": str(limit)}

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import anyio
 
-from fakes.oauth import OAuthService
+from fakes.oauth import grant_of
 from gatebook.errors import GatebookError
 from gatebook.http import HttpClient
 from gatebook.retry import Operation
@@ -24,9 +24,7 @@ from gatebook.tokens import RenewingCredentials
 
 async def main(url: str, lease_s: float, seconds: float, hands: int) -> None:
     runtime = open_runtime(load_settings())
-    # Only for the grant: the server is not this process's.
-    grant = OAuthService(url, None).grant()  # pyright: ignore[reportArgumentType]
-    credentials = RenewingCredentials(runtime, grant, lease_s=lease_s)
+    credentials = RenewingCredentials(runtime, grant_of(url), lease_s=lease_s)
     client = HttpClient(url, credentials=credentials)
     outcomes = Counter[str]()
     print("ready", flush=True)  # noqa: T201

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from gatebook.clock import moment
-from gatebook.errors import ConflictError, GatebookError, InProgressError, NotFoundError
+from gatebook.errors import ConflictError, GatebookError, InProgressError, NotFoundError, OutcomeUnknownError
 from gatebook.retry import AmbiguousError
 from gatebook_servers.tickets.desk import Applied
 from gatebook_servers.tickets.desks import writing
@@ -61,6 +61,7 @@ async def test_a_write_is_on_record_before_it_is_sent(suite: Suite, writes: Desk
     [
         (ConflictError("changed.", next_step="Read it."), "conflict"),
         (NotFoundError("gone.", next_step="Check it."), "not_applied"),
+        (OutcomeUnknownError("seen otherwise.", next_step="Ask."), "ambiguous"),
         (AmbiguousError(), "ambiguous"),
         (RuntimeError("a defect"), "ambiguous"),
     ],

@@ -1,6 +1,9 @@
 """The Zendesk desk against an account that loses answers, forgets keys and cursors, and is written to meanwhile."""
 
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,6 +28,7 @@ from gatebook.errors import (
 )
 from gatebook.http import FixedCredentials
 from gatebook.retry import AmbiguousError, without_waiting
+from gatebook_servers.cli import main
 from gatebook_servers.tickets.desk import Applied, NewTicket, Patch, Slice, Visibility, Window, newest_from_customer
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
 from gatebook_servers.tickets.desks.zendesk.desk import ZendeskDesk
@@ -397,12 +401,19 @@ async def test_a_window_that_just_ended_has_its_youngest_tickets(desk: ZendeskDe
     assert found == ["zendesk:1 20:00:00", "zendesk:2 14:13:00"]
 
 
-async def test_too_much_for_the_last_minutes_is_refused_and_not_cut(desk: ZendeskDesk, service: ZendeskService) -> None:
-    service.tickets([row(number, "2026-09-21T14:13:00Z") for number in range(1, 1_102)])
+async def test_too_much_for_the_last_minutes_waits_for_the_index_and_is_not_cut(
+    desk: ZendeskDesk, service: ZendeskService
+) -> None:
+    service.tickets([row(1), *(row(number, f"2026-09-21T14:13:{number % 4:02}Z") for number in range(4, 1_104))])
     service.options(ahead=0, lag=250)
+    found, last = await every(desk, CHANGES)
+    assert found == ["zendesk:1 20:00:00"]
     with pytest.raises(UpstreamUnavailableError) as refused:
-        await desk.page(CHANGES, position="", limit=9)
+        await desk.page(Window(since=SINCE, until=datetime(2026, 9, 22, tzinfo=UTC)), position="", limit=9)
     assert refused.value.retry_after_s is not None
+    service.options(ahead=600)
+    later = await desk.page(CHANGES, position=last.position, limit=50)
+    assert ([later.tickets[0].ref, len(later.tickets)], later.complete) == (["zendesk:4", 50], False)
 
 
 async def test_many_tickets_of_one_second_are_all_listed_once(desk: ZendeskDesk, service: ZendeskService) -> None:
@@ -518,7 +529,12 @@ async def test_people_are_who_they_are_on_the_ticket(desk: ZendeskDesk, service:
 async def test_attachments_are_named_and_never_fetched(desk: ZendeskDesk, service: ZendeskService) -> None:
     service.tickets([row()])
     service.customer_writes(1, "See the picture.")
-    picture = {"file_name": "a.png", "content_type": "image/png", "size": 12, "content_url": "https://other.example/a"}
+    picture: Json = {
+        "file_name": "a.png",
+        "content_type": "image/png",
+        "size": 12,
+        "content_url": "https://other.example/a",
+    }
     service.control("attach", {"ticket": 1, "attachments": [picture, {}]})
     [comment] = await desk.comments(REF)
     assert comment.body.splitlines() == [
@@ -554,24 +570,48 @@ async def test_refused_credentials_are_told(suite: Suite, service: ZendeskServic
     await desk.aclose()
 
 
-async def test_a_warning_of_the_api_is_counted_and_logged_without_what_it_says(
-    desk: ZendeskDesk,
-    service: ZendeskService,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counted: list[str] = []
-    monkeypatch.setattr("gatebook_servers.tickets.desks.zendesk.api.count_upstream_warning", counted.append)
+COUNTED = """
+import json
+import anyio
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
+import sys
+from contextlib import suppress
+from gatebook.errors import NotFoundError
+from gatebook.telemetry import configure_logging
+from gatebook_servers.tickets.desks.zendesk.api import ZendeskApi
+from gatebook_servers.tickets.desks.zendesk.opening import api_token
+
+async def main():
+    configure_logging("INFO")
+    api = ZendeskApi(sys.argv[1], credentials=api_token("night@desk.example", "not-a-secret"))
+    await api.ticket(1)
+    with suppress(NotFoundError):
+        await api.ticket(404)
+    await api.aclose()
+
+anyio.run(main)
+print(reader.get_metrics_data().to_json())
+"""
+
+
+def test_a_warning_of_the_api_is_counted_and_logged_without_what_it_says(service: ZendeskService) -> None:
     service.tickets([row()])
-    await desk.get(REF)
-    assert counted == []
     service.options(headers={"x-zendesk-api-warn": f'{{:unpermitted_keys=>["ticket.{CANARY}"]}}'})
-    await desk.get(REF)
-    with pytest.raises(GatebookError):
-        await desk.get("zendesk:404")
-    assert counted == ["zendesk"] * 2
-    assert [record.message for record in caplog.records] == ["Zendesk ignored a part of a request"] * 2
-    assert CANARY not in caplog.text
+    command = [sys.executable, "-c", COUNTED, service.url]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=100, check=True)
+    [scope] = json.loads(done.stdout)["resource_metrics"][0]["scope_metrics"]
+    [metric] = scope["metrics"]
+    [point] = metric["data"]["data_points"]
+    assert (metric["name"], point["value"]) == ("gatebook.upstream.warnings", 2)
+    assert point["attributes"] == {"gatebook.upstream": "zendesk"}
+    told = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert told == ["Zendesk ignored a part of a request"] * 2
+    assert CANARY not in done.stdout + done.stderr
 
 
 def settings(**more: object) -> dict[str, object]:
@@ -608,12 +648,53 @@ async def test_a_real_desk_reaches_no_further_than_drafts_until_the_operator_say
     suite.close()
 
 
-def test_doctor_says_when_api_tokens_end(tmp_path: Path) -> None:
+def test_doctor_says_when_api_tokens_end_and_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"HOME": str(tmp_path / "home"), "DESK": "zendesk", "ZENDESK_URL": "https://acme.zendesk.com"}
+    for name, value in {**given, "ZENDESK_EMAIL": ADDRESS, "ZENDESK_API_TOKEN": TOKEN}.items():
+        monkeypatch.setenv(f"GATEBOOK_{name}", value)
+
+    def told() -> Json:
+        main(["doctor", "--json"])
+        checks = cast("list[Json]", json.loads(capsys.readouterr().out))
+        return next(check for check in checks if check["check"] == "Zendesk")
+
+    assert "30 April 2027" in str(told()["detail"])
+    monkeypatch.delenv("GATEBOOK_ZENDESK_EMAIL")
+    assert (told()["ok"], "missing" in str(told()["detail"])) == (False, True)
+
+
+def test_after_their_end_api_tokens_will_not_do(tmp_path: Path) -> None:
     suite = Suite(tmp_path / "home", overrides=settings())
-    before, after = date(2027, 4, 30), date(2027, 5, 1)
-    assert advice(suite.runtime.settings, before)[0]
-    assert "30 April 2027" in advice(suite.runtime.settings, before)[1]
-    assert not advice(suite.runtime.settings, after)[0]
-    oauth = suite.another_process(zendesk_oauth_client_id="gatebook").settings
-    assert advice(oauth, after) == (True, "OAuth")
+    assert advice(suite.runtime.settings, date(2027, 4, 30))[0]
+    assert not advice(suite.runtime.settings, date(2027, 5, 1))[0]
     suite.close()
+
+
+# Through the guard
+
+
+@pytest.mark.parametrize("fault", ["lost", "held"])
+async def test_an_approved_reply_reaches_the_customer_once_whatever_becomes_of_its_answer(
+    suite: Suite, service: ZendeskService, fault: str
+) -> None:
+    service.tickets([row()])
+    desk = zendesk_desk(suite.runtime, service)
+    suite.runtime.ports[open_desk] = desk
+    async with suite.agent("tickets") as agent:
+        draft = await agent.ok("draft_reply", ref=REF, body="Open the menu.")
+        send: Json = {"draft_id": draft["draft_id"], "visibility": "public"}
+        assert (await agent.call("send_reply", send)).code == "approval_required"
+        suite.approve(suite.requests()[0].approval_id)
+        service.faults({"kind": fault, "on": "PUT .*", "times": None})
+        with without_waiting():
+            first = await agent.call("send_reply", send)
+            service.faults()
+            service.land()
+            suite.clock.advance(200)
+            second = await agent.ok("send_reply", send)
+    assert first.code in ("", "in_progress")
+    assert second["outcome"] in ("reconciled", "replayed")
+    assert [said["body"] for said in service.said(1)] == ["How?", "Open the menu."]
+    await desk.aclose()

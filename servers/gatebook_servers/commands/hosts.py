@@ -5,7 +5,6 @@ import json
 import os
 import stat
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -14,13 +13,15 @@ from gatebook.errors import GatebookError
 from gatebook.runtime import open_runtime
 from gatebook.settings import Settings, load_settings
 from gatebook_servers.catalogue import SERVERS
+from gatebook_servers.commands.connecting import desk_findings
 from gatebook_servers.commands.context import Commands, opened
 from gatebook_servers.commands.hooks import asking_settings
 from gatebook_servers.commands.output import emit, table
-from gatebook_servers.tickets.desks.zendesk.opening import advice
+from gatebook_servers.tickets.checking import Finding
 
 HOSTS = ("claude-code", "claude-desktop")
 OLDEST_SAFE_SQLITE = (3, 51, 3)
+_MARKS = {"ok": "ok", "warning": "LOOK", "wrong": "WRONG"}
 
 
 def add(commands: Commands) -> None:
@@ -60,16 +61,17 @@ def config_command(options: argparse.Namespace) -> int:
 
 def doctor_command(options: argparse.Namespace) -> int:
     """Check the installation; the exit code is 1 when something is wrong."""
-    checks = _checks()
+    installation = [Finding.of(name, detail, ok=ok) for name, ok, detail in _checks()]
+    findings = [*installation, *desk_findings()]
     if options.json:
-        emit([{"check": name, "ok": ok, "detail": detail} for name, ok, detail in checks])
+        emit([finding.model_dump() for finding in findings])
     else:
         table(
             "gatebook doctor",
             ["", "check", "detail"],
-            [("ok" if ok else "WRONG", name, detail) for name, ok, detail in checks],
+            [(_MARKS[finding.level], finding.check, finding.detail) for finding in findings],
         )
-    return 0 if all(ok for _, ok, _ in checks) else 1
+    return 0 if all(finding.ok for finding in findings) else 1
 
 
 def _entry(settings: Settings, name: str, host: str, transport: str) -> dict[str, object]:
@@ -100,8 +102,6 @@ def _checks() -> list[tuple[str, bool, str]]:
         version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
         checks.append(("SQLite", version >= OLDEST_SAFE_SQLITE, f"{apsw.sqlite_lib_version()} (needs 3.51.3)"))
     checks.append(_database_check(settings))
-    if settings.desk == "zendesk":
-        checks.append(("Zendesk", *advice(settings, datetime.now(UTC).date())))
     checks.append(_policy_check(settings))
     checks.append(_recordings_check(settings))
     checks.append(_private_check(settings.home))

@@ -20,11 +20,20 @@ def open_desk(runtime: Runtime) -> TicketDesk:
     Raises:
         ConfigurationError: If `GATEBOOK_DESK` names no desk.
     """
+    desk = configured_desk(runtime)
+    return desk if runtime.settings.mode == "live" else DryRunDesk(desk, runtime.clock)
+
+
+def configured_desk(runtime: Runtime) -> TicketDesk:
+    """Open the configured desk as it is, also in a dry run.
+
+    Raises:
+        ConfigurationError: If `GATEBOOK_DESK` names no desk.
+    """
     opener = DESKS.get(runtime.settings.desk)
     if opener is None:
         raise ConfigurationError("GATEBOOK_DESK names no desk.", next_step=f"Use one of: {', '.join(sorted(DESKS))}.")
-    desk = opener(runtime)
-    return desk if runtime.settings.mode == "live" else DryRunDesk(desk, runtime.clock)
+    return opener(runtime)
 
 
 Desk = Annotated[TicketDesk, Port(open_desk)]

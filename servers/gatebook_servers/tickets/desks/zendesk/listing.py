@@ -5,6 +5,7 @@ The index follows within minutes; what is younger than `LAG_S` is therefore neve
 what changed last. A ticket that changed after it was indexed comes where its change belongs, once.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ _MOST_PAGES = 10
 """Of one query, which Zendesk ends there, and of the list of what changed last."""
 _MOST_BATCHES = 5
 """Of one call: each takes two requests."""
+
+logger = logging.getLogger(__name__)
 
 Column = Literal["created_at", "updated_at"]
 
@@ -165,19 +168,30 @@ class Listing:
         """Return what is too young for the index.
 
         Raises:
-            UpstreamUnavailableError: If that is too much, as after a change of many tickets at once.
+            UpstreamUnavailableError: If it cannot be put in order, as after a change of many tickets at once, and the
+                window is closed.
         """
         found: dict[Key, Ticket] = {}
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
             answer = await self._api.changed_last(after=cursor)
+            stamps = [one.updated_at for one in answer.tickets]
+            if stamps != sorted(stamps, reverse=True):
+                return self._later(order)
             young = [(key, ticket) for key, ticket in _keyed(order, answer) if key[0] >= horizon and key > after]
             found |= dict(young)
             cursor = answer.meta.after_cursor
             if not answer.meta.has_more or cursor is None or any(one.updated_at < horizon for one in answer.tickets):
                 return found
+        return self._later(order)
+
+    def _later(self, order: _Order) -> dict[Key, Ticket]:
+        """Leave what is too young for the index to a later call, which loses nothing unless the window is closed."""
+        logger.warning("what changed in the last minutes cannot be listed")
+        if order.until is None:
+            return {}
         raise UpstreamUnavailableError(
-            "more tickets changed in the last minutes than can be put in order.",
+            "the window's last minutes cannot be listed yet.",
             next_step="Go on with other work and repeat this call later.",
             retry_after_s=LAG_S,
         )

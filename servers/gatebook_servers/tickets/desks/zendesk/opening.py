@@ -22,22 +22,31 @@ def open_zendesk(runtime: Runtime) -> ZendeskDesk:
         ConfigurationError: If the address or the credentials are missing.
     """
     settings = runtime.settings
-    if not settings.zendesk_url:
-        raise ConfigurationError(
-            "the desk is zendesk and GATEBOOK_ZENDESK_URL is missing.", next_step="Set it to https://NAME.zendesk.com."
-        )
+    _require_address(settings)
     api = ZendeskApi(settings.zendesk_url, credentials=_credentials(settings))
     account = f"zendesk/{(urlsplit(settings.zendesk_url).hostname or '').removesuffix('.zendesk.com')}"
     return ZendeskDesk(runtime, api, account=account, incremental=settings.zendesk_incremental)
 
 
 def advice(settings: Settings, today: date) -> tuple[bool, str]:
-    """Return whether the credentials will do, and what to know of them."""
+    """Return whether the settings will do on a day, and what to know of the credentials."""
+    try:
+        _require_address(settings)
+        _credentials(settings)
+    except ConfigurationError as error:
+        return False, f"{error.message} {error.next_step}"
     if settings.zendesk_oauth_client_id:
         return True, "OAuth"
     if today > TOKENS_END:
         return False, "Zendesk's API tokens ended on 30 April 2027: use OAuth"
     return True, "an API token, which ends on 30 April 2027 and 30 days after its last use: move to OAuth before"
+
+
+def _require_address(settings: Settings) -> None:
+    if not settings.zendesk_url:
+        raise ConfigurationError(
+            "the desk is zendesk and GATEBOOK_ZENDESK_URL is missing.", next_step="Set it to https://NAME.zendesk.com."
+        )
 
 
 def _credentials(settings: Settings) -> Credentials:

@@ -35,6 +35,7 @@ class Traits:
     Args:
         name: Its name in `STANDS`.
         desk: Its name in `GATEBOOK_DESK`.
+        sendings: What it can do at all; a desk may have no internal notes.
         fenced: What the service itself applies once, however often and late it is asked.
         one_at_a_time: Whether it refuses the second of two messages that were written on the same state of a ticket.
         shared: Whether several installations may have it.
@@ -43,10 +44,16 @@ class Traits:
 
     name: str
     desk: str
+    sendings: tuple[Sending, ...] = SENDINGS
     fenced: frozenset[Sending] = frozenset()
     one_at_a_time: bool = False
     shared: bool = True
     project: str = "OPS"
+
+    @property
+    def fences_everything(self) -> bool:
+        """Whether the service itself applies everything once."""
+        return self.fenced == frozenset(self.sendings)
 
 
 class Stand(Protocol):

@@ -2,19 +2,24 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx
+import pytest
 
 from fakes.stands import BEGINNING, Stand, tickets
 from gatebook.clock import ManualClock
+from gatebook.http import Answer as HttpAnswer
+from gatebook.http import HttpClient
 from programs.sending import BATCH, asking, in_short_time
 from programs.standing import closed
 from suite import Agent, Suite
 
+LONGEST_WAIT_S = 2.0
 Racer = Callable[[], Coroutine[object, object, object]]
 
 
@@ -51,7 +56,10 @@ async def same_draft(
 
 
 async def two_drafts(stand: Stand, directory: Path, *, races: int) -> tuple[Counter[int], Counter[str]]:
-    """Have two installations answer the same tickets; how many answers tickets have, and what the approvals became."""
+    """Have two installations answer the same tickets; how many answers tickets have, and what the approvals became.
+
+    Both have read the ticket when the first of them writes.
+    """
     clock = ManualClock(BEGINNING)
     suites = [asking(stand, directory / name, clock=clock) for name in ("one", "other")]
     texts, states = list[str](), Counter[str]()
@@ -65,7 +73,8 @@ async def two_drafts(stand: Stand, directory: Path, *, races: int) -> tuple[Coun
                     body = f"{_body(number)} {suite.home.name}"
                     [(_, approval_id)] = await approved(stand, suite, agent, [number], [body])
                     racers.append(partial(suite.execute, approval_id))
-                await at_once(racers)
+                with _meeting(len(racers)):
+                    await at_once(racers)
         for suite, desk in zip(suites, desks, strict=True):
             texts = await _left(stand, suite)
             states += Counter(request.state for request in suite.requests("all"))
@@ -98,6 +107,27 @@ async def at_once(racers: Sequence[Racer]) -> None:
     async with anyio.create_task_group() as group:
         for racer in racers:
             group.start_soon(racer)
+
+
+@contextmanager
+def _meeting(count: int) -> Generator[None]:
+    """Let no write leave before so many are about to: each was written on the state in which the others found it."""
+    send, waiting, met = HttpClient._sent, iter(range(count - 1)), anyio.Event()
+
+    async def sent(
+        self: HttpClient, request: httpx.Request, credentials: Mapping[str, str], *, read: bool
+    ) -> HttpAnswer:
+        if request.method != "GET" and not met.is_set():
+            if next(waiting, None) is None:
+                met.set()
+            # One that is refused before it writes never comes.
+            with anyio.move_on_after(LONGEST_WAIT_S):
+                await met.wait()
+        return await send(self, request, credentials, read=read)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HttpClient, "_sent", sent)
+        yield
 
 
 async def _left(stand: Stand, suite: Suite) -> list[str]:

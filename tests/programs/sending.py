@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fakes.lossy import timed_by
-from fakes.stands import BEGINNING, SENDINGS, Sending, Stand, overrides, tickets
+from fakes.stands import BEGINNING, Sending, Stand, overrides, tickets
 from gatebook.clock import ManualClock
 from gatebook.performing import Performance
 from gatebook.retry import ATTEMPTS, TransientError, without_waiting
@@ -129,7 +129,7 @@ async def send_all(stand: Stand, home: Path, *, sends: int, seed: int, rate: flo
             await mail.batch(range(done + 1, min(done + BATCH, sends) + 1))
             done += BATCH
     suite.close()
-    return [mail.figures[sending] for sending in SENDINGS]
+    return list(mail.figures.values())
 
 
 def asking(stand: Stand, home: Path, *, clock: ManualClock | None = None, **more: object) -> Suite:
@@ -162,7 +162,7 @@ class Mail:
 
     def __post_init__(self) -> None:
         traits = self.stand.traits
-        self.figures = {sending: Figures(traits.name, sending, sending in traits.fenced) for sending in SENDINGS}
+        self.figures = {sending: Figures(traits.name, sending, sending in traits.fenced) for sending in traits.sendings}
 
     async def batch(self, numbers: Sequence[int]) -> None:
         """Ask for some sends, approve them, and wait until nothing is under way any more."""
@@ -187,9 +187,10 @@ class Mail:
     async def _approved(self, numbers: Sequence[int]) -> list[Sent]:
         self.stand.put(self.suite, *tickets(numbers))
         sent: list[Sent] = []
+        sendings = self.stand.traits.sendings
         async with self.suite.agent("tickets") as agent:
             for number in numbers:
-                sending, word = SENDINGS[number % len(SENDINGS)], f"wordnumber{number}end"
+                sending, word = sendings[number % len(sendings)], f"wordnumber{number}end"
                 approval_id = await asked(agent, sending, self.stand, number, word)
                 self.suite.approve(approval_id)
                 sent.append(Sent(sending, word, approval_id))
@@ -201,9 +202,8 @@ class Mail:
         Where the service applies everything once, it may as well land after somebody took the claim over.
         """
         settings, landed = self.suite.runtime.settings, 0
-        everything = self.stand.traits.fenced == frozenset(SENDINGS)
         self.suite.clock.advance(2 * settings.call_s + 5)
-        if not (everything and beyond_the_lease):
+        if not (self.stand.traits.fences_everything and beyond_the_lease):
             landed = await self.stand.land()
         self.suite.clock.advance(settings.lease_s + settings.settle_s)
         return landed
@@ -256,7 +256,8 @@ async def asked(agent: Agent, sending: Sending, stand: Stand, number: int, word:
         visibility = "public" if sending == "reply" else "internal"
         refused = await agent.call("send_reply", draft_id=draft["draft_id"], visibility=visibility)
     elif sending == "create":
-        refused = await agent.call("create_ticket", project=stand.traits.project, title=f"Rename is missing {word}")
+        new: Json = {"title": f"Rename is missing {word}", "description": "It is not in the menu."}
+        refused = await agent.call("create_ticket", new, project=stand.traits.project)
     else:
         version = (await agent.ok("get_ticket", ref=ref))["version"]
         refused = await agent.call("update_ticket", ref=ref, version=version, add_tags=[word])

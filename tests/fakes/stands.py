@@ -15,6 +15,7 @@ from contracts.desks import LocalBench, Services
 from fakes.line import Line
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
 from fakes.services import RunningService
+from gatebook.clock import ManualClock
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.local import LocalDesk
@@ -68,6 +69,10 @@ class Stand(Protocol):
         """Return what an installation in a home needs beside the desk's name, as the settings are called."""
         ...
 
+    def clock(self) -> ManualClock:
+        """Return a clock for suites in process; a service that measures between requests follows it."""
+        ...
+
     def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
         """Let tickets be there, in the form of an import file's rows whose ids are `AB-` and a number."""
         ...
@@ -108,6 +113,9 @@ class Served(Generic[S]):
         """Nothing, unless a desk needs more than its name."""
         del home
         return {}
+
+    def clock(self) -> ManualClock:
+        return ManualClock(BEGINNING)
 
     def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
         del suite
@@ -170,6 +178,9 @@ class Embedded:
     def settings(self, home: Path) -> dict[str, str]:
         del home
         return {}
+
+    def clock(self) -> ManualClock:
+        return ManualClock(BEGINNING)
 
     def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
         self._bench(suite).put(*rows)

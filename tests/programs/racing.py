@@ -11,8 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from fakes.stands import BEGINNING, Stand, tickets
-from gatebook.clock import ManualClock
+from fakes.stands import Stand, tickets
 from gatebook.http import Answer as HttpAnswer
 from gatebook.http import HttpClient
 from programs.sending import BATCH, asking, in_short_time
@@ -60,7 +59,7 @@ async def two_drafts(stand: Stand, directory: Path, *, races: int) -> tuple[Coun
 
     Both have read the ticket when the first of them writes.
     """
-    clock = ManualClock(BEGINNING)
+    clock = stand.clock()
     suites = [asking(stand, directory / name, clock=clock) for name in ("one", "other")]
     texts, states = list[str](), Counter[str]()
     with in_short_time(suites[0]):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fakes.lossy import timed_by
-from fakes.stands import BEGINNING, Sending, Stand, overrides, tickets
+from fakes.stands import Sending, Stand, overrides, tickets
 from gatebook.clock import ManualClock
 from gatebook.performing import Performance
 from gatebook.retry import ATTEMPTS, TransientError, without_waiting
@@ -138,7 +138,7 @@ def asking(stand: Stand, home: Path, *, clock: ManualClock | None = None, **more
     (home / "policy.toml").write_text(POLICY, encoding="utf-8")
     many = 10**6
     room = {"max_pending_per_principal": many, "max_pending_per_tool": many, "max_calls_per_day": many}
-    return Suite(home, clock or ManualClock(BEGINNING), {**overrides(stand, home), **room, **more})
+    return Suite(home, clock or stand.clock(), {**overrides(stand, home), **room, **more})
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ STILL = 25
 """One in so many has an owner that stands still beyond its lease."""
 ROUNDS = 40
 """More than it takes to settle anything."""
-ATTEMPT_S = 0.5
+ATTEMPT_S = 2.0
 """Longest time of an attempt here, seconds, for a slow answer costs as much."""
 RATE = 0.004
 """How often a write meets each of the faults."""

@@ -504,6 +504,8 @@ PROMISES: dict[str, Promise] = {
             "servers/test_zendesk.py::test_refused_credentials_are_told",
             "servers/test_zendesk.py::test_a_bearer_token_is_renewed_when_it_is_refused",
             "servers/test_zendesk.py::test_doctor_says_when_api_tokens_end_and_what_is_missing",
+        ),
+    ),
     "renewing": Promise(
         "OAuth tokens are renewed before they end by one of all processes and replicas, once a generation, whoever is "
         "killed; a refusal says what to do, and the server is not asked again for a while.",
@@ -539,5 +541,29 @@ PROMISES: dict[str, Promise] = {
             "servers/test_doctor.py::test_doctor_warns_when_little_of_a_rate_limit_is_left",
             "servers/test_doctor.py::test_what_ends_is_told_half_a_year_before",
         ),
+    ),
+    "desks-proved": Promise(
+        "At every desk, over a network at its worst and with owners that stand still beyond their lease, what was "
+        "approved is reported as it is and settled without a person; where the desk has a fence it is there once.",
+        (
+            "desks/test_sends.py::test_approved_sends_over_a_bad_line_are_sent_once_and_reported_as_they_are",
+            "desks/test_sends.py::test_of_3000_approved_sends_at_most_three_in_a_hundred_are_unknown_for_a_while",
+            "desks/test_sends.py::test_retrying_whatever_failed_duplicates_all_that_the_desk_does_not_fence",
+            "desks/test_races.py::test_two_replicas_that_send_the_same_draft_at_once_send_it_once",
+            "desks/test_races.py::test_two_replicas_that_send_3000_drafts_at_once_send_each_once",
+            "desks/test_races.py::test_of_two_answers_to_one_state_of_a_ticket_a_desk_that_fences_it_takes_one",
+        ),
+    ),
+    "desks-pulled": Promise(
+        "At every desk an interrupted pull misses no ticket and hands no version out again once it was acknowledged; a "
+        "change comes as a new version, memory stays flat and every page fits.",
+        (
+            "desks/test_pulls.py::test_an_interrupted_pull_misses_nothing_and_acknowledges_each_version_once",
+            "desks/test_pulls.py::test_20000_tickets_pulled_with_50_interruptions_are_whole_and_memory_stays_flat",
+        ),
+    ),
+    "desks-nights": Promise(
+        "At every desk a night with faults, kills and decisions amid it leaves what a calm one leaves.",
+        ("desks/test_nights.py::test_a_night_with_faults_and_two_kills_leaves_what_a_calm_one_leaves",),
     ),
 }

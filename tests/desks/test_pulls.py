@@ -1,11 +1,10 @@
 """Everything that a service has is pulled, whatever happens meanwhile: nothing is missed, no version comes twice."""
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from fakes.stands import STANDS, Stand
+from fakes.stands import Stand
 from gatebook.toolspec import MAX_RESULT_CHARS
 from programs.pulling import Plan, Pulled, pull_all
 
@@ -15,12 +14,6 @@ SEED = 20261128
 FEW = Plan(tickets=240, long=8, interruptions=15, changes=12, limits=(5, 15))
 MANY = Plan(tickets=20_000, long=60, interruptions=50, changes=200, limits=(15, 25, 50))
 MOST_GROWN_MB = 32.0
-
-
-@pytest.fixture(params=STANDS, scope="module")
-def stand(request: pytest.FixtureRequest) -> Generator[Stand]:
-    with STANDS[str(request.param)]() as standing:
-        yield standing
 
 
 def require_whole(pulled: Pulled) -> None:

@@ -1,11 +1,10 @@
 """What people approved, sent over the worst of networks: at every desk once, and reported as it is."""
 
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from fakes.stands import STANDS, Stand
+from fakes.stands import Stand
 from programs.sending import RATE, TITLE, Figures, naive, send_all
 
 pytestmark = pytest.mark.anyio
@@ -13,12 +12,6 @@ pytestmark = pytest.mark.anyio
 SENDS = 3_000
 FEW = 48
 SEED = 20261128
-
-
-@pytest.fixture(params=STANDS, scope="module")
-def stand(request: pytest.FixtureRequest) -> Generator[Stand]:
-    with STANDS[str(request.param)]() as standing:
-        yield standing
 
 
 def require_exact(found: list[Figures]) -> None:

@@ -139,9 +139,11 @@ class Service:
             elif what == "faults":
                 self.chance = random.Random(cast("int", body["seed"]))
                 self.faults = [_fault(one) for one in cast("list[Json]", body["faults"])]
-            elif what != "state":
+            elif what == "state":
+                return {**self.state(), "requests": self.requests}
+            else:
                 return self.told(what, body)
-            return {**self.state(), "requests": self.requests}
+            return {}
 
 
 class _Handler(BaseHTTPRequestHandler):

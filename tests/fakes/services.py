@@ -13,6 +13,8 @@ import httpx
 from pydantic import JsonValue
 
 Json = dict[str, JsonValue]
+PATIENCE_S = 60.0
+"""Longest wait for a control, which may put thousands of tickets there."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class RunningService:
 
     def control(self, what: str, body: Json | None = None) -> Json:
         """Do what only a test may do."""
-        answer = httpx.post(f"{self.url}/control/{what}", json=body or {}, trust_env=False)
+        answer = httpx.post(f"{self.url}/control/{what}", json=body or {}, trust_env=False, timeout=PATIENCE_S)
         answer.raise_for_status()
         return cast("Json", json.loads(answer.content))
 

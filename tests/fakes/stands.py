@@ -1,12 +1,13 @@
 """The desks as the harnesses have them, each with its faults and with what is really there, counted without the desk.
 
-A new desk adds a row to `STANDS`.
+A new desk adds a class of a few lines and a row to `STANDS`. The numbers of tickets begin with 1.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar, cast
 
 from pydantic import JsonValue
 
@@ -14,6 +15,7 @@ from contracts.desks import LocalBench, Services
 from fakes.line import Line
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
 from fakes.services import RunningService
+from gatebook.clock import ManualClock
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.local import LocalDesk
@@ -23,6 +25,8 @@ from suite import Json, Suite, ticket
 S = TypeVar("S", bound=RunningService)
 Sending = Literal["reply", "note", "create", "update"]
 SENDINGS: tuple[Sending, ...] = ("reply", "note", "create", "update")
+BEGINNING = 1_790_000_000.0
+"""When the time of every service begins, seconds since the epoch; its tickets are from before."""
 
 
 @dataclass(frozen=True)
@@ -31,38 +35,26 @@ class Traits:
 
     Args:
         name: Its name in `STANDS`.
-        desk: Its name in `DESKS`.
-        settings: What an installation needs beside the name, as the settings are called.
-        prefix: What its refs begin with.
-        ids: The id of an imported ticket, from its number.
+        desk: Its name in `GATEBOOK_DESK`.
+        sendings: What it can do at all; a desk may have no internal notes.
         fenced: What the service itself applies once, however often and late it is asked.
         one_at_a_time: Whether it refuses the second of two messages that were written on the same state of a ticket.
+        shared: Whether several installations may have it.
+        project: Where new tickets go.
     """
 
     name: str
     desk: str
-    settings: Mapping[str, str] = field(default_factory=dict[str, str])
-    prefix: str = ""
-    ids: str = "AB-{}"
+    sendings: tuple[Sending, ...] = SENDINGS
     fenced: frozenset[Sending] = frozenset()
     one_at_a_time: bool = False
+    shared: bool = True
+    project: str = "OPS"
 
-    def ticket_id(self, number: int) -> str:
-        """Return the id of a ticket."""
-        return self.ids.format(number)
-
-    def ref(self, number: int) -> str:
-        """Return the ref of a ticket."""
-        return self.prefix + self.ticket_id(number)
-
-    def overrides(self) -> dict[str, object]:
-        """Return the settings of a suite in process."""
-        return {"desk": self.desk, "ceiling": "send", **self.settings}
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables of a real process."""
-        named = {f"GATEBOOK_{name.upper()}": value for name, value in self.settings.items()}
-        return {"GATEBOOK_DESK": self.desk, "GATEBOOK_CEILING": "send", **named}
+    @property
+    def fences_everything(self) -> bool:
+        """Whether the service itself applies everything once."""
+        return self.fenced == frozenset(self.sendings)
 
 
 class Stand(Protocol):
@@ -73,8 +65,20 @@ class Stand(Protocol):
         """How it differs from the others."""
         ...
 
+    def settings(self, home: Path) -> dict[str, str]:
+        """Return what an installation in a home needs beside the desk's name, as the settings are called."""
+        ...
+
+    def clock(self) -> ManualClock:
+        """Return a clock for suites in process; a service that measures between requests follows it."""
+        ...
+
     def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
-        """Let tickets be there, in the form of an import file's rows."""
+        """Let tickets be there, in the form of an import file's rows whose ids are `AB-` and a number."""
+        ...
+
+    def ref(self, number: int) -> str:
+        """Return the ref of the ticket whose row had the number; some desks number by themselves."""
         ...
 
     def customer_writes(self, suite: Suite, number: int, text: str) -> None:
@@ -85,8 +89,8 @@ class Stand(Protocol):
         """Return what writes left behind, once for each time that one was applied: messages, subjects, tags."""
         ...
 
-    def open(self, runtime: Runtime) -> TicketDesk:
-        """Open the desk for a process, and have its tools use it."""
+    def open(self, suite: Suite, runtime: Runtime) -> TicketDesk:
+        """Open the desk for a process of a suite, and have its tools use it."""
         ...
 
     def faults(self, *faults: Json, seed: int = 0) -> None:
@@ -98,60 +102,94 @@ class Stand(Protocol):
         ...
 
 
-class Served:
-    """A desk whose service runs in a process of its own."""
+class Served(Generic[S]):
+    """A desk whose service runs in a process of its own. What a desk does otherwise its own class says."""
 
-    def __init__(
-        self,
-        traits: Traits,
-        service: RunningService,
-        texts: Callable[[Json], list[str]],
-        customer_writes: Callable[[str, str], None],
-        opener: Callable[[Runtime], TicketDesk],
-    ) -> None:
+    def __init__(self, traits: Traits, service: S) -> None:
         self.traits = traits
-        self._opener = opener
-        self._service = service
-        self._texts = texts
-        self._customer_writes = customer_writes
+        self.service = service
+
+    def settings(self, home: Path) -> dict[str, str]:
+        """Nothing, unless a desk needs more than its name."""
+        del home
+        return {}
+
+    def clock(self) -> ManualClock:
+        return ManualClock(BEGINNING)
 
     def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
         del suite
-        self._service.tickets(rows)
+        self.service.tickets(rows)
+
+    def open(self, suite: Suite, runtime: Runtime) -> TicketDesk:
+        del suite
+        return runtime.port(open_desk)
+
+    def faults(self, *faults: Json, seed: int = 0) -> None:
+        self.service.faults(*faults, seed=seed)
+
+    async def land(self) -> int:
+        return self.service.land()
+
+
+class RemoteStand(Served[RemoteService]):
+    """The desk behind HTTP that is no product's."""
+
+    def settings(self, home: Path) -> dict[str, str]:
+        # For `gatebook_with_remote_desk.py`; the suite itself knows no such setting.
+        del home
+        return {"test_desk_url": self.service.url, "test_desk_fenced": "1" if self._fenced else "0"}
+
+    def ref(self, number: int) -> str:
+        return f"remote:AB-{number}"
 
     def customer_writes(self, suite: Suite, number: int, text: str) -> None:
         del suite
-        self._customer_writes(self.traits.ticket_id(number), text)
+        self.service.customer_writes(f"AB-{number}", text)
 
     def texts(self, suite: Suite) -> list[str]:
         del suite
-        return self._texts(self._service.state())
+        state = self.service.state()
+        comments = cast("Mapping[str, list[Json]]", state["comments"])
+        tickets = cast("Mapping[str, Json]", state["tickets"])
+        said = [str(comment["body"]) for messages in comments.values() for comment in messages]
+        tags = [tag for found in tickets.values() for tag in cast("Sequence[str]", found["tags"])]
+        return [*said, *tags, *(str(found["subject"]) for found in tickets.values())]
 
-    def open(self, runtime: Runtime) -> TicketDesk:
-        desk = runtime.ports[open_desk] = self._opener(runtime)
+    def open(self, suite: Suite, runtime: Runtime) -> TicketDesk:
+        del suite
+        desk = runtime.ports[open_desk] = RemoteDesk(self.service.url, fenced=self._fenced)
         return desk
 
-    def faults(self, *faults: Json, seed: int = 0) -> None:
-        self._service.faults(*faults, seed=seed)
-
-    async def land(self) -> int:
-        return self._service.land()
+    @property
+    def _fenced(self) -> bool:
+        return "reply" in self.traits.fenced
 
 
 class Embedded:
     """The desk in Gatebook's own database. What it has for a network is a `Line`."""
 
-    traits = Traits("local", "local", prefix="local:", fenced=frozenset(SENDINGS))
+    traits = Traits("local", "local", fenced=frozenset(SENDINGS), shared=False)
 
     def __init__(self) -> None:
         self._line = Line()
         self._benches: dict[str, LocalBench] = {}
 
+    def settings(self, home: Path) -> dict[str, str]:
+        del home
+        return {}
+
+    def clock(self) -> ManualClock:
+        return ManualClock(BEGINNING)
+
     def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
         self._bench(suite).put(*rows)
 
+    def ref(self, number: int) -> str:
+        return f"local:AB-{number}"
+
     def customer_writes(self, suite: Suite, number: int, text: str) -> None:
-        self._bench(suite).customer_writes(self.traits.ticket_id(number), text)
+        self._bench(suite).customer_writes(f"AB-{number}", text)
 
     def texts(self, suite: Suite) -> list[str]:
         with suite.runtime.database.transaction() as tx:
@@ -159,7 +197,8 @@ class Embedded:
             named = tx.all("SELECT subject AS text FROM desk_tickets UNION ALL SELECT tags FROM desk_tickets")
         return [str(row["text"]) for row in (*said, *named)]
 
-    def open(self, runtime: Runtime) -> TicketDesk:
+    def open(self, suite: Suite, runtime: Runtime) -> TicketDesk:
+        del suite
         desk = runtime.ports[open_desk] = self._line.before(LocalDesk(runtime))
         return desk
 
@@ -173,75 +212,42 @@ class Embedded:
         return self._benches.setdefault(str(suite.home), LocalBench(suite, cast("Services", None)))
 
 
-def served(
-    run: Callable[[], AbstractContextManager[S]],
-    traits: Callable[[str], Traits],
-    *,
-    texts: Callable[[Json], list[str]],
-    customer_writes: Callable[[S, str, str], None],
-    opener: Callable[[str], Callable[[Runtime], TicketDesk]] | None = None,
-) -> Callable[[], AbstractContextManager[Stand]]:
-    """Return a row: what starts a service and makes its stand.
-
-    Args:
-        run: Starts the service.
-        traits: How the desk differs from the others, by the service's address.
-        texts: What writes left in the service's state; see `Stand.texts`.
-        customer_writes: Adds a customer's message to the ticket with an id.
-        opener: For a desk that is not among `DESKS`: what opens it, by the service's address.
-    """
-
-    @contextmanager
-    def standing() -> Generator[Stand]:
-        with run() as service:
-            yield Served(
-                traits(service.url),
-                service,
-                texts,
-                lambda ticket_id, text: customer_writes(service, ticket_id, text),
-                opener(service.url) if opener else open_desk,
-            )
-
-    return standing
-
-
 @contextmanager
 def _embedded() -> Generator[Stand]:
     yield Embedded()
 
 
-def _remote(*, fenced: bool) -> Callable[[], AbstractContextManager[Stand]]:
-    def traits(url: str) -> Traits:
-        # For `gatebook_with_remote_desk.py`; the suite itself knows no such setting.
-        settings = {"test_desk_url": url, "test_desk_fenced": "1" if fenced else "0"}
+@contextmanager
+def _remote() -> Generator[Stand]:
+    with running_service() as service:
         # An update names the version that it changes.
-        name, fences = ("remote, fenced", frozenset(SENDINGS)) if fenced else ("remote", frozenset[Sending](["update"]))
-        return Traits(name, "remote", settings, "remote:", fenced=fences)
-
-    return served(
-        lambda: running_service(fenced=fenced),
-        traits,
-        texts=_remote_texts,
-        customer_writes=RemoteService.customer_writes,
-        opener=lambda url: lambda _: RemoteDesk(url, fenced=fenced),
-    )
+        yield RemoteStand(Traits("remote", "remote", fenced=frozenset(["update"])), service)
 
 
-def _remote_texts(state: Json) -> list[str]:
-    comments = cast("Mapping[str, list[Json]]", state["comments"])
-    tickets = cast("Mapping[str, Json]", state["tickets"])
-    said = [str(comment["body"]) for messages in comments.values() for comment in messages]
-    tags = [tag for found in tickets.values() for tag in cast("Sequence[str]", found["tags"])]
-    return [*said, *tags, *(str(found["subject"]) for found in tickets.values())]
+@contextmanager
+def _remote_fenced() -> Generator[Stand]:
+    with running_service(fenced=True) as service:
+        yield RemoteStand(Traits("remote, fenced", "remote", fenced=frozenset(SENDINGS)), service)
 
 
 STANDS: dict[str, Callable[[], AbstractContextManager[Stand]]] = {
     "local": _embedded,
-    "remote": _remote(fenced=False),
-    "remote, fenced": _remote(fenced=True),
+    "remote": _remote,
+    "remote, fenced": _remote_fenced,
 }
 
 
-def tickets(stand: Stand, numbers: Sequence[int], **fields: JsonValue) -> list[Json]:
-    """Return harmless tickets with these numbers."""
-    return [ticket(stand.traits.ticket_id(number), **fields) for number in numbers]
+def overrides(stand: Stand, home: Path) -> dict[str, object]:
+    """Return the settings of a suite in process whose desk it is."""
+    return {"desk": stand.traits.desk, "ceiling": "send", **stand.settings(home)}
+
+
+def variables(stand: Stand, home: Path) -> dict[str, str]:
+    """Return the variables of a real process whose desk it is."""
+    named = {f"GATEBOOK_{name.upper()}": value for name, value in stand.settings(home).items()}
+    return {"GATEBOOK_DESK": stand.traits.desk, "GATEBOOK_CEILING": "send", **named}
+
+
+def tickets(numbers: Sequence[int], **fields: JsonValue) -> list[Json]:
+    """Return the rows of harmless tickets with these numbers, as old as the services."""
+    return [ticket(f"AB-{number}", **{"created_at": "2026-09-20T20:00:00Z", **fields}) for number in numbers]

@@ -13,13 +13,16 @@ from importlib import resources
 from pathlib import Path
 
 from fakes.lossy import COMMAND as PROGRAM
-from fakes.stands import Stand
+from fakes.stands import Stand, overrides, variables
 from gatebook.clock import ManualClock
 from programs.processes import environment, gatebook, kill_tree, rows, start
 from suite import Json, Suite
 
 COMMAND = (sys.executable, str(PROGRAM))
-WINDOW = ("--since", "2026-11-21T18:00:00Z", "--until", "2026-11-22T06:00:00Z")
+WINDOW = ("--since", "2026-09-20T18:00:00Z", "--until", "2026-09-21T06:00:00Z")
+SUMMARY = "tickets/2026-09-21"
+DEMO_DAYS = {"2026-11-21": "2026-09-20", "2026-11-22": "2026-09-21"}
+"""The days of the bundled inbox, and those of the services."""
 TICKETS = 30
 DECIDED = 4
 """Replies that a person approves while the night goes on: the first ones that it asked for."""
@@ -64,7 +67,7 @@ class Night:
     def left(self) -> Left:
         """Work the night to its end, send what was approved, and look."""
         self.home.mkdir(parents=True)
-        suite = Suite(self.home, ManualClock(time.time()), self.stand.traits.overrides())
+        suite = Suite(self.home, ManualClock(time.time()), overrides(self.stand, self.home))
         try:
             self.stand.put(suite, *self._inbox())
             self.stand.faults(*self.faults, seed=7)
@@ -74,14 +77,16 @@ class Night:
             self._finished()
             self._sent()
             self.stand.faults()
-            return Left(Counter(self.stand.texts(suite)), self._asked(), suite.note("tickets/2026-11-22"))
+            return Left(Counter(self.stand.texts(suite)), self._asked(), suite.note(SUMMARY))
         finally:
             suite.close()
 
     def _inbox(self) -> list[Json]:
         text = resources.files("gatebook_servers.demo").joinpath("inbox.jsonl").read_text(encoding="utf-8")
+        for day, ours in DEMO_DAYS.items():
+            text = text.replace(day, ours)
         found: list[Json] = [json.loads(line) for line in text.splitlines()[:TICKETS]]
-        return [{**row, "id": self.stand.traits.ticket_id(number)} for number, row in enumerate(found, start=1)]
+        return [{**row, "id": f"AB-{number}"} for number, row in enumerate(found, start=1)]
 
     def _to_the_middle(self, suite: Suite) -> None:
         """Begin the night and decide amid it. The agent stands still meanwhile, or is dead."""
@@ -155,4 +160,4 @@ class Night:
         return int(str(rows(self.home, sql)[0][0]))
 
     def _settings(self) -> dict[str, str]:
-        return {**self.stand.traits.environment(), **PATIENCE}
+        return {**variables(self.stand, self.home), **PATIENCE}

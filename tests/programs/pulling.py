@@ -80,29 +80,29 @@ class Pulled:
 async def pull_all(stand: Stand, home: Path, plan: Plan, *, seed: int) -> Pulled:
     """Pull everything there is, and what changed meanwhile."""
     suite = asking(stand, home)
-    for first in range(0, plan.tickets, _PUT_AT_ONCE):
-        numbers = range(first, min(first + _PUT_AT_ONCE, plan.tickets))
-        stand.put(suite, *(_row(stand, number, plan) for number in numbers))
+    for first in range(1, plan.tickets + 1, _PUT_AT_ONCE):
+        numbers = range(first, min(first + _PUT_AT_ONCE, plan.tickets + 1))
+        stand.put(suite, *(_row(number, plan) for number in numbers))
     with in_short_time(suite):
         pull = Pull(stand, suite, plan, random.Random(seed))
         await pull.work()
         stand.faults()
-        desk = stand.open(suite.another_process())
+        desk = stand.open(suite, suite.another_process())
         there = await _versions(desk)
         await closed(desk)
     suite.close()
-    assert set(there) == {stand.traits.ref(number) for number in range(plan.tickets)}
+    assert set(there) == {stand.ref(number) for number in range(1, plan.tickets + 1)}
     pull.result.missed = {ref for ref, version in there.items() if (ref, version) not in pull.acknowledged}
     pull.result.again = [version for version, times in pull.acknowledged.items() if times > 1]
     pull.result.unknown = {ref for ref, _ in pull.acknowledged} - set(there)
     return pull.result
 
 
-def _row(stand: Stand, number: int, plan: Plan) -> Json:
+def _row(number: int, plan: Plan) -> Json:
     created = SINCE + timedelta(seconds=number // 3)
     long = plan.tickets // 2 <= number < plan.tickets // 2 + plan.long
     body = "How do I rename a board? " * (LONG_CHARS // 25) if long else f"How do I rename board {number}?"
-    return tickets(stand, [number], created_at=created.isoformat(), body=body)[0]
+    return tickets([number], created_at=created.isoformat(), body=body)[0]
 
 
 async def _versions(desk: TicketDesk) -> dict[str, str]:
@@ -139,7 +139,7 @@ class Pull:
         left = False
         while not left:
             runtime = self.suite.another_process()
-            desk = self.stand.open(runtime)
+            desk = self.stand.open(self.suite, runtime)
             self._weather()
             async with AsyncExitStack() as stack:
                 agent = await stack.enter_async_context(self.suite.agent("tickets", runtime=runtime))
@@ -194,7 +194,7 @@ class Pull:
 
     def _change(self, count: int) -> None:
         for _ in range(count):
-            self.stand.customer_writes(self.suite, self.dice.randrange(self.plan.tickets), "Any news?")
+            self.stand.customer_writes(self.suite, self.dice.randint(1, self.plan.tickets), "Any news?")
 
     def _weather(self) -> None:
         self.stand.faults(*one_percent(1.5 * ATTEMPT_S), seed=self.dice.randrange(10**9))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fakes.lossy import timed_by
-from fakes.stands import SENDINGS, Sending, Stand, tickets
+from fakes.stands import Sending, Stand, overrides, tickets
 from gatebook.clock import ManualClock
 from gatebook.performing import Performance
 from gatebook.retry import ATTEMPTS, TransientError, without_waiting
@@ -30,7 +30,7 @@ STILL = 25
 """One in so many has an owner that stands still beyond its lease."""
 ROUNDS = 40
 """More than it takes to settle anything."""
-ATTEMPT_S = 0.5
+ATTEMPT_S = 2.0
 """Longest time of an attempt here, seconds, for a slow answer costs as much."""
 RATE = 0.004
 """How often a write meets each of the faults."""
@@ -122,23 +122,23 @@ async def send_all(stand: Stand, home: Path, *, sends: int, seed: int, rate: flo
     """Send about as many of each kind as of the others; the figures of each kind."""
     suite = asking(stand, home)
     with in_short_time(suite):
-        stand.open(suite.runtime)
+        stand.open(suite, suite.runtime)
         mail = Mail(stand, suite, random.Random(seed), rate)
         done = 0
         while done < sends:
-            await mail.batch(range(done, min(done + BATCH, sends)))
+            await mail.batch(range(done + 1, min(done + BATCH, sends) + 1))
             done += BATCH
     suite.close()
-    return [mail.figures[sending] for sending in SENDINGS]
+    return list(mail.figures.values())
 
 
-def asking(stand: Stand, home: Path, *, clock: ManualClock | None = None, **overrides: object) -> Suite:
+def asking(stand: Stand, home: Path, *, clock: ManualClock | None = None, **more: object) -> Suite:
     """Return an installation at a desk where every write is asked for, and as many may wait as a trial wants."""
     home.mkdir(parents=True)
     (home / "policy.toml").write_text(POLICY, encoding="utf-8")
     many = 10**6
     room = {"max_pending_per_principal": many, "max_pending_per_tool": many, "max_calls_per_day": many}
-    return Suite(home, clock or ManualClock(), {**stand.traits.overrides(), **room, **overrides})
+    return Suite(home, clock or stand.clock(), {**overrides(stand, home), **room, **more})
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Mail:
 
     def __post_init__(self) -> None:
         traits = self.stand.traits
-        self.figures = {sending: Figures(traits.name, sending, sending in traits.fenced) for sending in SENDINGS}
+        self.figures = {sending: Figures(traits.name, sending, sending in traits.fenced) for sending in traits.sendings}
 
     async def batch(self, numbers: Sequence[int]) -> None:
         """Ask for some sends, approve them, and wait until nothing is under way any more."""
@@ -185,12 +185,13 @@ class Mail:
         self._count(sent, unknown, wrong)
 
     async def _approved(self, numbers: Sequence[int]) -> list[Sent]:
-        self.stand.put(self.suite, *tickets(self.stand, numbers))
+        self.stand.put(self.suite, *tickets(numbers))
         sent: list[Sent] = []
+        sendings = self.stand.traits.sendings
         async with self.suite.agent("tickets") as agent:
             for number in numbers:
-                sending, word = SENDINGS[number % len(SENDINGS)], f"wordnumber{number}end"
-                approval_id = await asked(agent, sending, self.stand.traits.ref(number), word)
+                sending, word = sendings[number % len(sendings)], f"wordnumber{number}end"
+                approval_id = await asked(agent, sending, self.stand, number, word)
                 self.suite.approve(approval_id)
                 sent.append(Sent(sending, word, approval_id))
         return sent
@@ -201,9 +202,8 @@ class Mail:
         Where the service applies everything once, it may as well land after somebody took the claim over.
         """
         settings, landed = self.suite.runtime.settings, 0
-        everything = self.stand.traits.fenced == frozenset(SENDINGS)
         self.suite.clock.advance(2 * settings.call_s + 5)
-        if not (everything and beyond_the_lease):
+        if not (self.stand.traits.fences_everything and beyond_the_lease):
             landed = await self.stand.land()
         self.suite.clock.advance(settings.lease_s + settings.settle_s)
         return landed
@@ -248,14 +248,16 @@ class Mail:
             figures.given_up += state in _NOT_SENT
 
 
-async def asked(agent: Agent, sending: Sending, ref: str, word: str) -> str:
+async def asked(agent: Agent, sending: Sending, stand: Stand, number: int, word: str) -> str:
     """Have an agent ask for a send that holds a word; the approval's id."""
+    ref = stand.ref(number)
     if sending in ("reply", "note"):
         draft = await agent.ok("draft_reply", ref=ref, body=f"Open the menu and choose Rename. {word}")
         visibility = "public" if sending == "reply" else "internal"
         refused = await agent.call("send_reply", draft_id=draft["draft_id"], visibility=visibility)
     elif sending == "create":
-        refused = await agent.call("create_ticket", project="OPS", title=f"Rename is missing {word}")
+        new: Json = {"title": f"Rename is missing {word}", "description": "It is not in the menu."}
+        refused = await agent.call("create_ticket", new, project=stand.traits.project)
     else:
         version = (await agent.ok("get_ticket", ref=ref))["version"]
         refused = await agent.call("update_ticket", ref=ref, version=version, add_tags=[word])

@@ -66,7 +66,7 @@ class Standing:
     async def _own(self, when: When) -> None:
         with tied(self.suite.clock):
             runtime = self.suite.another_process()
-            desk = self.stand.open(runtime)
+            desk = self.stand.open(self.suite, runtime)
             for name in WRITES:
                 vars(desk)[name] = partial(self._stood, getattr(desk, name), when)
             await self.suite.execute(self.approval_id, runtime=runtime)

@@ -386,11 +386,22 @@ async def test_what_the_index_does_not_have_yet_is_listed_all_the_same(
     desk: ZendeskDesk, service: ZendeskService
 ) -> None:
     service.tickets([row(1), row(2), row(3)])
-    service.options(ahead=0, lag=250)
+    service.options(ahead=20, lag=250)
     service.customer_writes(2, "Hello?")
     found, _ = await every(desk, CHANGES)
     assert found == ["zendesk:1 20:00:00", "zendesk:3 20:00:00", "zendesk:2 14:13:21"]
     assert (await desk.page(CHANGES, position="", limit=9)).tickets[2].version == (await desk.get("zendesk:2")).version
+
+
+async def test_a_change_of_this_very_moment_is_left_for_later(desk: ZendeskDesk, service: ZendeskService) -> None:
+    service.tickets([row(1), row(2)])
+    service.options(ahead=2)
+    service.customer_writes(2, "Hello?")
+    found, last = await every(desk, CHANGES)
+    assert found == ["zendesk:1 20:00:00"]
+    service.options(ahead=20)
+    found, _ = await every(desk, CHANGES, position=last.position)
+    assert found == ["zendesk:2 14:13:21"]
 
 
 async def test_a_window_that_just_ended_has_its_youngest_tickets(desk: ZendeskDesk, service: ZendeskService) -> None:

@@ -20,6 +20,8 @@ from gatebook_servers.tickets.desks.zendesk.values import by_id, number_of, quot
 
 LAG_S = 300.0
 """How long the index may need for a change, seconds: "up to a few minutes"."""
+UNSETTLED_S = 10.0
+"""How long a change may take to be seen after the second that it is stamped with; younger ones are left for later."""
 _MOST_PAGES = 10
 """Of one query, which Zendesk ends there, and of the list of what changed last."""
 _MOST_BATCHES = 5
@@ -58,7 +60,8 @@ class _Order:
     complete: bool = True
 
     def key(self, ticket: Ticket) -> Key:
-        return getattr(ticket, self.column), number_of(ticket.ref)
+        at = ticket.created_at if self.column == "created_at" else ticket.updated_at
+        return at, number_of(ticket.ref)
 
     def query(self, since: datetime) -> str:
         name = self.column.removesuffix("_at")
@@ -98,7 +101,7 @@ class Listing:
             UnsupportedError: If no word has a letter or digit; Zendesk finds nothing by signs.
         """
         words = text.casefold().split()
-        phrases = [phrase for phrase in map(quoted, words) if phrase]
+        phrases = [phrase for phrase in map(quoted, text.split()) if phrase]
         if words and not phrases:
             raise UnsupportedError("Zendesk does not find signs alone.", next_step="Search for a word with letters.")
         if not words:
@@ -173,13 +176,17 @@ class Listing:
         """
         found: dict[Key, Ticket] = {}
         cursor: str | None = None
+        unsettled = horizon + timedelta(seconds=LAG_S - UNSETTLED_S)
         for _ in range(_MOST_PAGES):
             answer = await self._api.changed_last(after=cursor)
             stamps = [one.updated_at for one in answer.tickets]
             if stamps != sorted(stamps, reverse=True):
                 return self._later(order)
-            young = [(key, ticket) for key, ticket in _keyed(order, answer) if key[0] >= horizon and key > after]
-            found |= dict(young)
+            found |= {
+                key: ticket
+                for key, ticket in _keyed(order, answer)
+                if key[0] >= horizon and key > after and (order.until or key[0] < unsettled)
+            }
             cursor = answer.meta.after_cursor
             if not answer.meta.has_more or cursor is None or any(one.updated_at < horizon for one in answer.tickets):
                 return found

@@ -17,7 +17,7 @@ from gatebook.grants import Grant
 from gatebook.runtime import Runtime
 from gatebook.settings import Settings
 from gatebook_servers.cli import main
-from gatebook_servers.commands import night
+from gatebook_servers.commands import hosts
 from gatebook_servers.tickets.connections import CONNECTIONS, oauth_credentials
 from gatebook_servers.tickets.ports import DESKS
 
@@ -39,7 +39,7 @@ def _grant(_: Settings) -> Grant:
 
 DESKS["remote"] = open_remote_desk
 CONNECTIONS["remote"] = _grant
-night.server_command = server_command
+hosts.server_command = server_command
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,10 +18,10 @@ from gatebook.approvals.requests import Approvals
 from gatebook.errors import ConfigurationError
 from gatebook.settings import Settings, default_home, load_settings
 from gatebook_servers.catalogue import SERVERS
+from gatebook_servers.commands import hosts
 from gatebook_servers.commands.claude import claude_night
 from gatebook_servers.commands.context import Commands, opened
 from gatebook_servers.commands.data import seed_templates
-from gatebook_servers.commands.hosts import server_command
 from gatebook_servers.commands.output import complain, emit, say, table
 from gatebook_servers.nightly.client import RefusedError, connected
 from gatebook_servers.nightly.shift import NightShift
@@ -101,7 +101,7 @@ def _run(settings: Settings, order: Order, *, agent: str, quiet: bool) -> Report
         return claude_night(settings, order)
     parameters = {
         name: StdioServerParameters(command=command[0], args=list(command[1:]), env=_environment())
-        for name, command in ((name, server_command(name)) for name in SERVERS)
+        for name, command in ((name, hosts.server_command(name)) for name in SERVERS)
     }
     try:
         return anyio.run(_night, parameters, order, settings, quiet)

@@ -13,7 +13,7 @@ import anyio
 from pydantic import JsonValue
 
 from gatebook.database.port import Transaction
-from gatebook.errors import ConflictError, GatebookError, InProgressError
+from gatebook.errors import ConflictError, GatebookError, InProgressError, OutcomeUnknownError
 from gatebook.retry import ATTEMPT_S
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import Applied
@@ -34,6 +34,17 @@ class Write:
     ref: str
     operation: str
     request: Request
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A write on record, as it was first sent; `sent_at` is when it was last sent, seconds since the epoch."""
+
+    marker: str
+    ref: str
+    operation: str
+    request: Request
+    sent_at: float
 
 
 class DeskWrites:
@@ -63,6 +74,8 @@ class DeskWrites:
         except ConflictError:
             outcome = "conflict"
             raise
+        except OutcomeUnknownError:
+            raise
         except GatebookError:
             outcome = "not_applied"
             raise
@@ -72,6 +85,28 @@ class DeskWrites:
             # What was cut off stays ambiguous, and its lease runs out by itself.
             if outcome != "ambiguous":
                 await self._transact(lambda tx: self._ended(tx, write, outcome))
+
+    async def recorded(self, marker: str) -> Recorded | None:
+        """Return what was sent with a marker, None when nothing ever was."""
+        return await self._transact(lambda tx: self._record(tx, marker))
+
+    async def twins(self, write: Recorded) -> int:
+        """Return how many other writes of the same kind and content went to the ticket since, or just before."""
+
+        def count(tx: Transaction) -> int:
+            rows = tx.all(
+                """SELECT request FROM desk_writes WHERE account = :account AND ref = :ref AND operation = :operation
+                     AND marker <> :marker AND outcome <> 'not_applied' AND sent_at > :since""",
+                account=self._account,
+                ref=write.ref,
+                operation=write.operation,
+                marker=write.marker,
+                since=write.sent_at - LEASE_S,
+            )
+            others: list[Request] = [json.loads(str(row["request"])) for row in rows]
+            return sum(other.get("body") == write.request.get("body") for other in others)
+
+        return await self._transact(count)
 
     async def _begun(self, write: Write) -> Request:
         def begin(tx: Transaction) -> Request | None:
@@ -84,6 +119,17 @@ class DeskWrites:
         raise InProgressError(
             "another write goes to this ticket.", next_step="Repeat the same call.", retry_after_s=_WAIT_S
         )
+
+    def _record(self, tx: Transaction, marker: str) -> Recorded | None:
+        row = tx.one(
+            "SELECT * FROM desk_writes WHERE marker = :marker AND account = :account",
+            marker=marker,
+            account=self._account,
+        )
+        if row is None:
+            return None
+        request: Request = json.loads(str(row["request"]))
+        return Recorded(marker, str(row["ref"]), str(row["operation"]), request, float(row["sent_at"] or 0))
 
     def _recorded(self, tx: Transaction, write: Write) -> Request:
         row = tx.one("SELECT request FROM desk_writes WHERE marker = :marker", marker=write.marker)

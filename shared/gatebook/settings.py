@@ -111,10 +111,12 @@ class Settings(BaseSettings):
         default=True, description="Whether internal notes may be written, which projects of a service desk have."
     )
     jira_statuses: dict[str, _JiraStatus] = Field(
-        default_factory=dict, description="What statuses of the site mean, by name, where their category does not say."
+        default_factory=dict[str, _JiraStatus],
+        description="What statuses of the site mean, by name, where their category does not say.",
     )
     jira_priorities: dict[_JiraPriority, str] = Field(
-        default_factory=dict, description="The site's names of Critical, High, Medium and Low, where they differ."
+        default_factory=dict[_JiraPriority, str],
+        description="The site's names of Critical, High, Medium and Low, where they differ.",
     )
     ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."

@@ -5,10 +5,12 @@ Every desk's clock begins in the afternoon of 2026-09-21, UTC.
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
+from fakes.jira import jira_desk, running_jira
 from fakes.remote_desk import RemoteDesk, running_service
 from fakes.services import RunningService
 from gatebook_servers.tickets.desk import TicketDesk
@@ -45,12 +47,21 @@ class Bench(Protocol):
     """A desk that is open and empty."""
 
     @property
+    def traits(self) -> "Traits":
+        """What it does in its own way."""
+        ...
+
+    @property
     def desk(self) -> TicketDesk:
         """The desk."""
         ...
 
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         """Let tickets be there as their customers wrote them, in the form of an import file's rows."""
+        ...
+
+    def ref(self, row_id: str) -> str:
+        """Return the ref that a row's ticket has, or would have: some desks number them."""
         ...
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
@@ -62,8 +73,22 @@ class Bench(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What a desk does in its own way, within what the port promises."""
+
+    finds_signs: bool = True
+    """Whether a search finds signs alone; or else it refuses."""
+    project: Literal["ref", "tag"] = "ref"
+    """Where a new ticket's project is seen."""
+    spaced_tags: bool = True
+    """Whether a tag may hold a space; or else it refuses."""
+
+
 class LocalBench:
     """The embedded desk; a customer writes by being imported again."""
+
+    traits = Traits()
 
     def __init__(self, suite: Suite, _: Services) -> None:
         self.desk = LocalDesk(suite.runtime)
@@ -73,6 +98,9 @@ class LocalBench:
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         self._rows |= {str(row["id"]): dict(row) for row in rows}
         assert not self._suite.tickets(list(rows)).bad
+
+    def ref(self, row_id: str) -> str:
+        return f"local:{row_id}"
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
         self._suite.clock.advance(1)
@@ -89,12 +117,17 @@ class LocalBench:
 class RemoteBench:
     """A desk behind HTTP, in a process of its own."""
 
+    traits = Traits()
+
     def __init__(self, _: Suite, services: Services) -> None:
         self._service = services.of(running_service)
         self.desk = RemoteDesk(self._service.url)
 
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         self._service.tickets(rows)
+
+    def ref(self, row_id: str) -> str:
+        return f"remote:{row_id}"
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
         self._service.customer_writes(ticket_id, text)
@@ -103,4 +136,36 @@ class RemoteBench:
         await self.desk.aclose()
 
 
-BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {"local": LocalBench, "remote": RemoteBench}
+class JiraBench:
+    """A Jira site whose project AB has a service desk."""
+
+    traits = Traits(finds_signs=False, spaced_tags=False)
+
+    def __init__(self, suite: Suite, services: Services) -> None:
+        self._service = services.of(running_jira)
+        self.desk = jira_desk(suite.runtime, self._service)
+
+    def put(self, *rows: Mapping[str, JsonValue]) -> None:
+        self._service.tickets([{**row, "id": self._key(str(row["id"]))} for row in rows])
+
+    def ref(self, row_id: str) -> str:
+        return f"jira:{self._key(row_id)}"
+
+    def customer_writes(self, ticket_id: str, text: str) -> None:
+        self._service.customer_writes(self._key(ticket_id), text)
+
+    async def aclose(self) -> None:
+        await self.desk.aclose()
+
+    @staticmethod
+    def _key(row_id: str) -> str:
+        """Jira's keys end in a number, from 1 on."""
+        name = row_id.removeprefix("AB-")
+        return f"AB-{int(name) + 1 if name.isdecimal() else 1_000 + sum(name.encode())}"
+
+
+BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {
+    "jira": JiraBench,
+    "local": LocalBench,
+    "remote": RemoteBench,
+}

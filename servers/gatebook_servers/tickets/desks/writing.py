@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import anyio
 from pydantic import JsonValue
 
-from gatebook.database.port import Transaction
+from gatebook.database.port import Row, Transaction
 from gatebook.errors import ConflictError, GatebookError, InProgressError, OutcomeUnknownError
 from gatebook.retry import ATTEMPT_S
 from gatebook.runtime import Runtime
@@ -90,6 +90,21 @@ class DeskWrites:
         """Return what was sent with a marker, None when nothing ever was."""
         return await self._transact(lambda tx: self._record(tx, marker))
 
+    async def recent(self, *, within_s: float, most: int) -> list[Recorded]:
+        """Return what was sent in the last `within_s` seconds, newest first."""
+        return await self._transact(
+            lambda tx: [
+                _as_recorded(row)
+                for row in tx.all(
+                    """SELECT * FROM desk_writes WHERE account = :account AND sent_at > :since
+                       ORDER BY sent_at DESC LIMIT :most""",
+                    account=self._account,
+                    since=tx.now - within_s,
+                    most=most,
+                )
+            ]
+        )
+
     async def twins(self, write: Recorded) -> int:
         """Return how many other writes of the same kind and content went to the ticket since, or just before."""
 
@@ -126,10 +141,7 @@ class DeskWrites:
             marker=marker,
             account=self._account,
         )
-        if row is None:
-            return None
-        request: Request = json.loads(str(row["request"]))
-        return Recorded(marker, str(row["ref"]), str(row["operation"]), request, float(row["sent_at"] or 0))
+        return _as_recorded(row) if row else None
 
     def _recorded(self, tx: Transaction, write: Write) -> Request:
         row = tx.one("SELECT request FROM desk_writes WHERE marker = :marker", marker=write.marker)
@@ -181,3 +193,13 @@ class DeskWrites:
             owner=self._owner,
             marker=write.marker,
         )
+
+
+def _as_recorded(row: Row) -> Recorded:
+    return Recorded(
+        marker=str(row["marker"]),
+        ref=str(row["ref"]),
+        operation=str(row["operation"]),
+        request=json.loads(str(row["request"])),
+        sent_at=float(row["sent_at"] or 0),
+    )

@@ -1,8 +1,9 @@
 """Plain text to the Atlassian Document Format and back.
 
-Texts of ours come back as they were, line ends as `\\n`. Of documents that people made the words stay, in order, with
-the address behind a link and the name of a file; emphasis, colours, layout and sizes are lost. The node types are those
-of https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/; a type that is not known gives its text.
+Texts of ours come back as they were, with every line end as a newline. Of documents that people made the words stay, in
+order, with the address behind a link and the name of a file; emphasis, colours, layout and sizes are lost. The types of
+nodes are those of https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/ and its schema; a type
+that is not known gives its text.
 """
 
 from collections.abc import Callable, Sequence

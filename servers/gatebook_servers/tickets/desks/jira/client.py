@@ -1,7 +1,8 @@
 """Jira's HTTP API: what its refusals mean, and which calls a rate limit stops.
 
-Three limits hold at once and each has a scope of its own, which the answer names (`RateLimit-Reason`,
-https://developer.atlassian.com/cloud/jira/platform/rate-limiting/): one endpoint, the writes to one issue, or everything.
+Three limits hold at once, and the answer names which was reached (`RateLimit-Reason`,
+https://developer.atlassian.com/cloud/jira/platform/build-an-app-that-respects-rate-limits/): one stops an endpoint, one
+the writes to an issue, one everything.
 """
 
 import re
@@ -58,7 +59,7 @@ class Call:
         return f"{_DESK_API if self.desk else _API}{self.path}"
 
 
-class _Throttled(TransientError):
+class _ThrottledError(TransientError):
     """A 429 and why."""
 
     def __init__(self, answer: Answer) -> None:
@@ -169,7 +170,7 @@ class JiraClient:
         try:
             return await self._http.request(call.method, call.address, operation=operation, query=query, body=body)
         except RateLimitedError as error:
-            reason = error.__cause__.reason if isinstance(error.__cause__, _Throttled) else ""
+            reason = error.__cause__.reason if isinstance(error.__cause__, _ThrottledError) else ""
             self._backoffs.note(call, reason, error.retry_after_s or THROTTLED_S)
             raise
 
@@ -177,7 +178,7 @@ class JiraClient:
 def _refusal(answer: Answer) -> TransientError | GatebookError | None:
     """Say what a refusal of Jira's means; nothing was applied in any of these cases."""
     if answer.status == _THROTTLED:
-        return _Throttled(answer)
+        return _ThrottledError(answer)
     made = _REFUSALS.get(answer.status)
     return made(_faults(answer.body)) if made else None
 

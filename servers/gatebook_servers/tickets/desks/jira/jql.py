@@ -29,7 +29,8 @@ def query(clauses: Iterable[str], *, order: str) -> str:
 
 def within(projects: Sequence[str]) -> list[str]:
     """Return the clause for issues of these projects; none for every project."""
-    return [f"project in ({', '.join(f'"{key}"' for key in projects)})"] if projects else []
+    quoted = ", ".join(f'"{key}"' for key in projects)
+    return [f"project in ({quoted})"] if projects else []
 
 
 def from_moment(field: str, moment: datetime, zone: ZoneInfo) -> str:

@@ -18,7 +18,7 @@ Key = tuple[int, int]
 OVERLAP_MS = 300_000
 _BITS = 21
 NUMBERS = 1 << _BITS
-"""Two tickets are taken for one if they changed in the same millisecond and their numbers differ by a multiple of it."""
+"""Two tickets of one millisecond are taken for one if their numbers differ by a multiple of this."""
 CAPACITY = 22
 """Tickets that are remembered; a position has at most 200 characters."""
 _ENTRY_BYTES = 5
@@ -73,7 +73,7 @@ class Position:
                 floor stays below every one that waits.
             passed: How far the reader has looked beyond them.
         """
-        high = max([self.high, *handed, *([passed] if passed else [])])
+        high: Key = max(self.high, passed or _NOWHERE, *handed)
         if high == _NOWHERE:
             return self
         floor = max(self.floor, (high[0] - OVERLAP_MS, 0))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from gatebook.clock import moment
-from gatebook.errors import InvalidArgumentsError
+from gatebook.errors import InvalidArgumentsError, UnsupportedError
 from gatebook_servers.tickets.desk import Slice, Ticket, Window
 from gatebook_servers.tickets.desks.jira import jql
 from gatebook_servers.tickets.desks.jira.answers import Found, Issue
@@ -49,10 +49,16 @@ class Reader:
         return await self._slice(field, since, clauses, wanted, position=position, limit=limit)
 
     async def search(self, text: str, *, position: str, limit: int) -> Slice:
-        """Return tickets that hold every word, oldest change first."""
+        """Return tickets that hold every word, oldest change first.
+
+        Raises:
+            UnsupportedError: If no word has a letter or digit; Jira finds nothing by signs.
+        """
         words = text.casefold().split()
         if not words:
             return Slice(tickets=(), position=position, complete=True)
+        if not any(letter.isalnum() for letter in text):
+            raise UnsupportedError("Jira does not find signs alone.", next_step="Search for a word with letters.")
 
         def wanted(ticket: Ticket) -> bool:
             held = f"{ticket.subject}\n{ticket.body}".casefold()

@@ -49,13 +49,16 @@ class Words:
     def __init__(self, *, statuses: Mapping[str, Status], priorities: Mapping[Priority, str]) -> None:
         self._statuses = {name.casefold(): status for name, status in statuses.items()}
         self._names = {**PRIORITY_NAMES, **priorities}
-        self._priorities = {**_PRIORITIES, **{name.casefold(): priority for priority, name in priorities.items()}}
+        self._priorities: dict[str, Priority] = {
+            **_PRIORITIES,
+            **{name.casefold(): priority for priority, name in priorities.items()},
+        }
 
     def status(self, answer: StatusAnswer) -> Status:
         """Return what a status means: as the operator says, by a well-known name, or by its category."""
         name, category = answer.name.casefold(), answer.category.key
-        well_known = (_DONE_BY_NAME if category == "done" else _BY_NAME).get(name)
-        return self._statuses.get(name) or well_known or _BY_CATEGORY.get(category, "open")
+        by_name = {**(_DONE_BY_NAME if category == "done" else _BY_NAME), **self._statuses}
+        return by_name.get(name) or _BY_CATEGORY.get(category) or "open"
 
     def priority_name(self, priority: Priority) -> str:
         """Return the site's name of a priority."""

@@ -1,6 +1,7 @@
 """What this desk changes in Jira. None of it is fenced by Jira, so every request is sent once and leaves a trace."""
 
 import logging
+from collections import deque
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -54,12 +55,14 @@ class Writer:
         site: The site.
         words: How it names things.
         issue_type: The type of new issues.
+        made: Takes the numbers of new issues.
     """
 
-    def __init__(self, site: Site, words: Words, *, issue_type: str) -> None:
+    def __init__(self, site: Site, words: Words, *, issue_type: str, made: deque[int]) -> None:
         self._site = site
         self._words = words
         self._issue_type = issue_type
+        self._made = made
 
     def creation(self, new: NewTicket, *, marker: str) -> Write:
         """Return the write that creates an issue."""
@@ -76,6 +79,7 @@ class Writer:
     async def create(self, request: Request) -> Applied:
         """Create an issue."""
         made = await self._site.client.write(Created, Call("POST", "/issue", "/issue"), request["body"])
+        self._made.append(int(made.id))
         return created(await self._read_back(made.id))
 
     def message(self, issue: Issue, text: str, *, visibility: Visibility, marker: str) -> Write:
@@ -175,7 +179,13 @@ class Writer:
         return found
 
     def _fields(self, patch: Patch) -> Request:
-        """Return what the update sets; empty when it sets no field."""
+        """Return what the update sets; empty when it sets no field.
+
+        Raises:
+            UnsupportedError: If a tag cannot be a label.
+        """
+        if any(" " in tag for tag in patch.add_tags):
+            raise UnsupportedError("Jira's labels have no spaces.", next_step="Use a tag of one word.")
         fields: Request = {}
         if patch.priority:
             fields["priority"] = {"name": self._words.priority_name(patch.priority)}

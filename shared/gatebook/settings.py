@@ -69,8 +69,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 class Settings(BaseSettings):
     """What the operator decides. `GATEBOOK_<NAME>` in the environment wins over `gatebook.toml`.
 
-    The one secret here is the database's password; it is shown nowhere. The others come from the environment or from
-    files that only their reader opens.
+    The secrets here are the database's password and those of the desks; they are shown nowhere. The others come from
+    the environment or from files that only their reader opens.
     """
 
     model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore", hide_input_in_errors=True)

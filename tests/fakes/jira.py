@@ -33,9 +33,33 @@ class JiraService(RunningService):
         """Let the search know nothing new from now on; switched off it knows everything again."""
         self.control("lag", {"on": on})
 
-    def expire_tokens(self) -> None:
-        """Refuse every token of a page from now on."""
-        self.control("tokens")
+    def expire_tokens(self, times: int) -> None:
+        """Refuse the next tokens of pages, so often."""
+        self.control("tokens", {"times": times})
+
+    def index(self, ticket_id: str) -> None:
+        """Let the search know one ticket as it is now, though it lags."""
+        self.control("index", {"key": ticket_id})
+
+    def sets(self, ticket_id: str, fields: Json) -> None:
+        """Change fields without a trace in time."""
+        self.control("fields", {"key": ticket_id, "fields": fields})
+
+    def moves(self, ticket_id: str, to: str) -> None:
+        """Move a ticket to another project; its old key still leads to it."""
+        self.control("move", {"key": ticket_id, "to": to})
+
+    def removes(self, ticket_id: str) -> None:
+        """Delete a ticket."""
+        self.control("remove", {"key": ticket_id})
+
+    def takes(self, *tokens: str) -> None:
+        """Accept these bearer tokens from now on, and no others."""
+        self.control("bearers", {"valid": list(tokens)})
+
+    def log(self) -> list[Json]:
+        """Return every request with its query and body."""
+        return cast("list[Json]", self.state()["log"])
 
     def makes(self, *, public: bool | None) -> None:
         """Let messages become as visible as this, whatever is asked."""

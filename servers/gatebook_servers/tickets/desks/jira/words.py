@@ -57,7 +57,7 @@ class Words:
     def status(self, answer: StatusAnswer) -> Status:
         """Return what a status means: as the operator says, by a well-known name, or by its category."""
         name, category = answer.name.casefold(), answer.category.key
-        by_name = {**(_DONE_BY_NAME if category == "done" else _BY_NAME), **self._statuses}
+        by_name: dict[str, Status] = {**(_DONE_BY_NAME if category == "done" else _BY_NAME), **self._statuses}
         return by_name.get(name) or _BY_CATEGORY.get(category) or "open"
 
     def priority_name(self, priority: Priority) -> str:

@@ -33,9 +33,9 @@ class JiraService(RunningService):
         """Let the search know nothing new from now on; switched off it knows everything again."""
         self.control("lag", {"on": on})
 
-    def expire_tokens(self, times: int) -> None:
-        """Refuse the next tokens of pages, so often."""
-        self.control("tokens", {"times": times})
+    def expire_tokens(self, times: int, *, cap: int) -> None:
+        """Refuse the next tokens of pages, so often, and let a page have at most `cap` issues."""
+        self.control("tokens", {"times": times, "cap": cap})
 
     def index(self, ticket_id: str) -> None:
         """Let the search know one ticket as it is now, though it lags."""

@@ -43,6 +43,7 @@ class Jira(Service):
     index: dict[str, Json] = field(default_factory=dict[str, Json])
     log: list[Json] = field(default_factory=list[Json])
     stale: int = 0
+    cap: int = _MOST
     lagging: bool = False
     tokens: dict[str, tuple[str, list[str], int]] = field(default_factory=dict[str, tuple[str, list[str], int]])
     bearers: set[str] = field(default_factory=set[str])
@@ -53,7 +54,7 @@ class Jira(Service):
 
     def reset(self) -> None:
         self.issues, self.index, self.tokens, self.queries, self.log = {}, {}, {}, [], []
-        self.stale = 0
+        self.stale, self.cap = 0, _MOST
         self.lagging, self.made_public, self.said, self.now = False, None, 0, BEGINNING
         self.bearers = set()
 
@@ -86,7 +87,7 @@ class Jira(Service):
         elif what == "bearers":
             self.bearers = set(cast("list[str]", body["valid"]))
         elif what == "tokens":
-            self.stale = int(cast("int", body["times"]))
+            self.stale, self.cap = int(cast("int", body["times"])), int(cast("int", body["cap"]))
         elif what == "visibility":
             self.made_public = cast("bool | None", body["public"])
         else:
@@ -115,7 +116,7 @@ class Jira(Service):
         """Issues of the index, but those to be reconciled as they are."""
         body = request.body
         self.queries.append(body)
-        jql, size = str(body["jql"]), min(int(cast("int", body.get("maxResults", 50))), _MOST)
+        jql, size = str(body["jql"]), min(int(cast("int", body.get("maxResults", 50))), self.cap)
         asked = [str(number) for number in cast("list[int]", body.get("reconcileIssues", []))]
         if len(asked) > 50 or any(number not in self.issues for number in asked):
             return _fault(400)

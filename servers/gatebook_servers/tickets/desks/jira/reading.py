@@ -88,8 +88,10 @@ class Reader:
                 if len(found) > limit:
                     break
                 continue
-            in_vain += 1
-            farthest = max(farthest or key, key)
+            # Only what lies beyond the position brings the reader further.
+            if key > place.high:
+                in_vain += 1
+                farthest = max(farthest or key, key)
             if in_vain >= MOST_LOOKED_AT:
                 break
         else:

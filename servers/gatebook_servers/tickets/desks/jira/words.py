@@ -47,7 +47,7 @@ class Words:
     """
 
     def __init__(self, *, statuses: Mapping[str, Status], priorities: Mapping[Priority, str]) -> None:
-        self._statuses = {name.casefold(): status for name, status in statuses.items()}
+        self._statuses: dict[str, Status] = {name.casefold(): status for name, status in statuses.items()}
         self._names = {**PRIORITY_NAMES, **priorities}
         self._priorities: dict[str, Priority] = {
             **_PRIORITIES,

@@ -455,8 +455,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "jira-once": Promise(
-        "Whether a reply, note, change or ticket reached Jira is looked up before anything is repeated, and a person is "
-        "asked where that cannot be told.",
+        "Whether a reply, note, change or ticket reached Jira is looked up before anything is repeated, and a person "
+        "is asked where that cannot be told.",
         (
             "servers/test_jira.py::test_an_approved_reply_reaches_jira_once_though_its_answer_is_lost",
             "servers/test_jira.py::test_a_message_whose_answer_was_lost_is_found",
@@ -474,8 +474,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "jira-internal": Promise(
-        "What is meant for colleagues is never shown to Jira's customers, and a message that is not as visible as asked "
-        "is an alarm.",
+        "What is meant for colleagues is never shown to Jira's customers, and a message that is not as visible as "
+        "asked is an alarm.",
         (
             "servers/test_jira.py::test_an_internal_note_never_goes_the_way_of_a_public_message",
             "servers/test_jira.py::test_without_a_service_desk_an_internal_note_is_refused",

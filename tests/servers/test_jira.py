@@ -264,12 +264,19 @@ async def test_files_are_named_and_never_fetched(desk: JiraDesk, jira: JiraServi
 async def test_the_sites_own_words_mean_what_the_operator_says(suite: Suite, jira: JiraService) -> None:
     put(jira, "AB-1", status="hold")
     put(jira, "AB-2", status="closed")
-    given = {"jira_statuses": {"on hold": "pending", "Closed": "solved"}, "jira_priorities": {"Critical": "Urgent"}}
+    given = {
+        "jira_statuses": {"on hold": "pending", "Closed": "solved"},
+        "jira_priorities": {"Critical": "Urgent", "High": ""},
+    }
     async with opened(suite, jira, **given) as desk:
         ticket = await desk.get(REF)
         assert (ticket.status, (await desk.get("jira:AB-2")).status) == ("pending", "solved")
         await desk.update(REF, Patch(priority="Critical"), base_version=ticket.version, marker="gb-1")
         assert (await desk.get(REF)).priority == "Critical"
+        await desk.create(NEW, marker="gb-2")
+        with pytest.raises(UnsupportedError):
+            await changed(desk, Patch(priority="High"), marker="gb-3")
+    assert cast("Json", jira.issue("OPS-1")["fields"])["priority"] is None
     assert cast("Json", jira.issue("AB-1")["fields"])["priority"] == {"name": "Urgent"}
 
 
@@ -400,7 +407,7 @@ async def test_a_message_that_is_too_far_back_cannot_be_told(
     jira.faults({**LOST, "when": "before"})
     with pytest.raises(AmbiguousError):
         await desk.comment(REF, "Hi", visibility="public", head="", marker="gb-1")
-    monkeypatch.setattr(finding, "_PAGES", 1)
+    monkeypatch.setattr(finding, "MOST_COMMENTS", 101)
     for number in range(101):
         jira.says("AB-1", f"{number}", CUSTOMER, public=True)
     with pytest.raises(OutcomeUnknownError, match="too many"):

@@ -21,7 +21,7 @@ from gatebook_servers.tickets.desks.jira.client import JiraClient
 from gatebook_servers.tickets.desks.jira.finding import Finder
 from gatebook_servers.tickets.desks.jira.opening import account_of, address_of, credentials_of, projects_of
 from gatebook_servers.tickets.desks.jira.reading import Reader
-from gatebook_servers.tickets.desks.jira.site import MESSAGES, Site
+from gatebook_servers.tickets.desks.jira.site import Site
 from gatebook_servers.tickets.desks.jira.words import Words, comment_of
 from gatebook_servers.tickets.desks.jira.writes import Writer
 from gatebook_servers.tickets.desks.local import MAX_COMMENTS
@@ -77,7 +77,7 @@ class JiraDesk:
         issue, account = await self._site.issue(ref), await self._site.account()
         newest = [
             comment_of(said, reporter=issue.fields.reporter, account=account)
-            async for said in self._site.newest_comments(issue.id, pages=MAX_COMMENTS // MESSAGES)
+            async for said in self._site.newest_comments(issue.id, most=MAX_COMMENTS)
         ]
         return newest[::-1]
 

@@ -37,8 +37,9 @@ INDEX_LAG_S = 120.0
 """How long after a creation the search may not know of it, seconds."""
 MOST_CREATED = 200
 """Issues of ours that are looked at for a marker, newest first."""
+MOST_COMMENTS = 1_000
+"""Messages that are looked at for a marker, newest first."""
 _PAGE = 50
-_PAGES = 10
 _SLACK = timedelta(minutes=1)
 
 
@@ -164,12 +165,12 @@ class Finder:
             OutcomeUnknownError: If there are too many to look at.
         """
         looked_at = 0
-        async for said in self._site.newest_comments(issue.id, pages=_PAGES):
+        async for said in self._site.newest_comments(issue.id, most=MOST_COMMENTS):
             if since and said.created < since:
                 return
             looked_at += 1
             yield said
-        if looked_at >= _PAGES * 100:
+        if looked_at >= MOST_COMMENTS:
             raise _unknown("too many messages were written since.")
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import anyio
+
 from gatebook.errors import ConfigurationError, NotFoundError
 from gatebook_servers.tickets.desks.jira.answers import (
     ISSUE_FIELDS,
@@ -18,8 +20,8 @@ from gatebook_servers.tickets.desks.jira.client import Call, JiraClient
 PREFIX = "jira:"
 PROJECT = re.compile(r"[A-Z][A-Z0-9_]{1,9}")
 _REF = re.compile(rf"{PREFIX}(?P<key>(?P<project>{PROJECT.pattern})-[1-9][0-9]{{0,9}})")
-MESSAGES = 100
-"""Comments in one page."""
+_PAGE = 100
+_KNOWN_S = 600.0
 
 
 class Site:
@@ -33,12 +35,14 @@ class Site:
     def __init__(self, client: JiraClient, projects: Sequence[str]) -> None:
         self.client = client
         self.projects = tuple(projects)
-        self._self: User | None = None
+        self._self = User()
+        self._known_until = float("-inf")
 
     async def account(self) -> User:
-        """Return who we are here."""
-        if self._self is None:
+        """Return who we are here; asked anew every ten minutes, as the time zone can be set."""
+        if self._known_until < anyio.current_time():
             self._self = await self.client.read(User, Call("GET", "/myself", "/myself"))
+            self._known_until = anyio.current_time() + _KNOWN_S
         return self._self
 
     async def zone(self) -> ZoneInfo:
@@ -92,25 +96,20 @@ class Site:
             },
         )
 
-    async def newest_comments(self, issue_id: str, *, pages: int) -> AsyncGenerator[JiraComment]:
-        """Yield an issue's comments, newest first, with their properties, of at most so many pages."""
+    async def newest_comments(self, issue_id: str, *, most: int) -> AsyncGenerator[JiraComment]:
+        """Yield an issue's comments, newest first, with their properties, at most so many."""
+        call = Call("GET", f"/issue/{issue_id}/comment", "/issue/comment")
         seen = set[str]()
-        for page in range(pages):
-            query = {
-                "startAt": str(page * MESSAGES),
-                "maxResults": str(MESSAGES),
-                "orderBy": "-created",
-                "expand": "properties",
-            }
-            call = Call("GET", f"/issue/{issue_id}/comment", "/issue/comment")
+        start, total = 0, 1
+        while start < total and len(seen) < most:
+            query = {"startAt": str(start), "maxResults": str(_PAGE), "orderBy": "-created", "expand": "properties"}
             found = await self.client.read(Comments, call, query=query)
-            for comment in found.comments:
-                # A comment that arrives meanwhile pushes the others into the next page.
-                if comment.id not in seen:
-                    seen.add(comment.id)
-                    yield comment
-            if (page + 1) * MESSAGES >= found.total:
-                return
+            # One that arrives meanwhile pushes the others into the next page.
+            for comment in [one for one in found.comments if one.id not in seen][: most - len(seen)]:
+                seen.add(comment.id)
+                yield comment
+            start += len(found.comments)
+            total = found.total if found.comments else 0
 
 
 def unknown_ref() -> NotFoundError:

@@ -51,7 +51,7 @@ class Words:
         self._names = {**PRIORITY_NAMES, **priorities}
         self._priorities: dict[str, Priority] = {
             **_PRIORITIES,
-            **{name.casefold(): priority for priority, name in priorities.items()},
+            **{name.casefold(): priority for priority, name in priorities.items() if name},
         }
 
     def status(self, answer: StatusAnswer) -> Status:

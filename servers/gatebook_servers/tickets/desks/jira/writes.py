@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from gatebook.clock import moment
 from gatebook.errors import ConflictError, GatebookError, OutcomeUnknownError, UnsupportedError
 from gatebook.retry import AmbiguousError
-from gatebook_servers.tickets.desk import Applied, NewTicket, Patch, Visibility
+from gatebook_servers.tickets.desk import Applied, NewTicket, Patch, Priority, Visibility
 from gatebook_servers.tickets.desks.jira.adf import document
 from gatebook_servers.tickets.desks.jira.answers import (
     MARKER,
@@ -21,7 +21,7 @@ from gatebook_servers.tickets.desks.jira.answers import (
     stamp,
 )
 from gatebook_servers.tickets.desks.jira.client import Call
-from gatebook_servers.tickets.desks.jira.site import MESSAGES, PREFIX, Site
+from gatebook_servers.tickets.desks.jira.site import PREFIX, Site
 from gatebook_servers.tickets.desks.jira.words import SERVICE_DESK, Words, comment_of, is_public
 from gatebook_servers.tickets.desks.local import MAX_COMMENTS
 from gatebook_servers.tickets.desks.writing import Request, Write
@@ -70,7 +70,7 @@ class Writer:
             "project": {"key": new.project},
             "issuetype": {"name": self._issue_type},
             "summary": new.title,
-            "priority": {"name": self._words.priority_name(new.priority)},
+            **self._priority(new.priority, required=False),
             **({"description": document(new.description)} if new.description else {}),
         }
         request: Request = {"body": {"fields": fields, "properties": [_property(MARKER, {"marker": marker})]}}
@@ -188,7 +188,7 @@ class Writer:
             raise UnsupportedError("Jira's labels have no spaces.", next_step="Use a tag of one word.")
         fields: Request = {}
         if patch.priority:
-            fields["priority"] = {"name": self._words.priority_name(patch.priority)}
+            fields |= self._priority(patch.priority, required=True)
         if patch.assignee is not None:
             fields["assignee"] = {"accountId": patch.assignee} if patch.assignee else None
         labels: list[JsonValue] = [
@@ -197,12 +197,19 @@ class Writer:
         ]
         return {**({"fields": fields} if fields else {}), **({"update": {"labels": labels}} if labels else {})}
 
+    def _priority(self, priority: Priority, *, required: bool) -> Request:
+        """Return a priority as a field; nothing where the operator says that the site has none."""
+        name = self._words.priority_name(priority)
+        if required and not name:
+            raise UnsupportedError("this desk has no such priority.", next_step="Leave it as it is.")
+        return {"priority": {"name": name}} if name else {}
+
     async def _require_head(self, ref: str, head: str | None) -> None:
         if head is None:
             return
         issue, account = await self._site.issue(ref), await self._site.account()
         newest = ""
-        async for said in self._site.newest_comments(issue.id, pages=MAX_COMMENTS // MESSAGES):
+        async for said in self._site.newest_comments(issue.id, most=MAX_COMMENTS):
             comment = comment_of(said, reporter=issue.fields.reporter, account=account)
             if comment.visibility == "public" and not comment.ours:
                 newest = comment.comment_id

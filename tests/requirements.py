@@ -480,6 +480,7 @@ PROMISES: dict[str, Promise] = {
             "servers/test_jira.py::test_an_internal_note_never_goes_the_way_of_a_public_message",
             "servers/test_jira.py::test_without_a_service_desk_an_internal_note_is_refused",
             "servers/test_jira.py::test_a_message_that_others_can_see_than_asked_is_an_alarm",
+            "servers/test_jira.py::test_a_message_that_is_found_is_also_looked_at_for_who_can_see_it",
         ),
     ),
     "jira-complete": Promise(

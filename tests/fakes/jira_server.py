@@ -230,10 +230,8 @@ class Jira(Service):
         issue = self.issues.get(self.id_of(groups[0]))
         if issue is None:
             return _fault(404)
-        said = self.say(issue, request.body["body"], SELF, public=True, properties=request.body.get("properties", []))
-        return Answer(
-            201, {**said, "jsdPublic": self.made_public if self.made_public is not None else said["jsdPublic"]}
-        )
+        public, properties = self.made_public in (None, True), request.body.get("properties", [])
+        return Answer(201, self.say(issue, request.body["body"], SELF, public=public, properties=properties))
 
     def note(self, groups: tuple[str, ...], request: Request) -> Answer:
         """Add a comment to a request of a service desk."""

@@ -362,13 +362,16 @@ async def lost_note(desk: JiraDesk, jira: JiraService, *, when: str = "after") -
     jira.faults()
 
 
-async def test_a_note_whose_answer_was_lost_is_known_by_author_text_and_time(desk: JiraDesk, jira: JiraService) -> None:
+async def test_a_note_whose_answer_was_lost_is_known_by_author_text_and_time(
+    suite: Suite, desk: JiraDesk, jira: JiraService
+) -> None:
     put(jira, "AB-1")
     jira.says("AB-1", "For us only", US, public=False)
     await lost_note(desk, jira)
     jira.says("AB-1", "For us only", CUSTOMER, public=False)
     jira.says("AB-1", "Another one", US, public=False)
-    jira.says("AB-1", "For us only", US, public=True)
+    suite.clock.advance(60)
+    await desk.comment(REF, "For us only", visibility="public", head=None, marker="gb-2")
     found = await desk.find_operation(REF, "gb-1")
     assert found is not None
     assert found.operation_id == (await desk.comments(REF))[1].comment_id
@@ -379,6 +382,20 @@ async def test_a_note_that_never_arrived_is_surely_not_there(desk: JiraDesk, jir
     jira.says("AB-1", "For us only", US, public=False)
     await lost_note(desk, jira, when="before")
     assert await desk.find_operation(REF, "gb-1") is None
+
+
+@pytest.mark.parametrize("visibility", ["public", "internal"])
+async def test_a_message_that_is_found_is_also_looked_at_for_who_can_see_it(
+    desk: JiraDesk, jira: JiraService, visibility: str
+) -> None:
+    put(jira, "AB-1")
+    jira.makes(public=visibility == "internal")
+    jira.faults(LOST)
+    chosen = "internal" if visibility == "internal" else "public"
+    with pytest.raises(AmbiguousError):
+        await desk.comment(REF, "For whom?", visibility=chosen, head=None, marker="gb-1")
+    with pytest.raises(OutcomeUnknownError, match="made it"):
+        await desk.find_operation(REF, "gb-1")
 
 
 async def test_the_same_note_twice_cannot_be_told_apart(desk: JiraDesk, jira: JiraService) -> None:

@@ -28,6 +28,7 @@ from gatebook_servers.tickets.desks.jira.writes import (
     commented,
     created,
     noted,
+    other_visibility,
     update_key,
     updated,
 )
@@ -78,12 +79,12 @@ class Finder:
                 raise
             raise _unknown("the ticket is gone.") from None
         if recorded is None:
-            return await self._comment(issue, ref, marker, None) or await self._update(issue, marker, None)
+            return await self._comment(issue, ref, marker, None) or await self._update(issue, marker)
         sent = Sent.model_validate(recorded.request)
         if recorded.operation == NOTE:
             return await self._note(issue, ref, recorded, sent)
         if recorded.operation == UPDATE:
-            return await self._update(issue, marker, sent)
+            return await self._update(issue, marker)
         return await self._comment(issue, ref, marker, datetime.fromisoformat(sent.after))
 
     async def _creation(self, marker: str, recorded: Recorded | None) -> Applied | None:
@@ -118,20 +119,22 @@ class Finder:
     async def _comment(self, issue: Issue, ref: str, marker: str, after: datetime | None) -> Applied | None:
         async for said in self._newest(issue, after - _SLACK if after else None):
             if said.marker == marker:
+                if not is_public(said):
+                    raise other_visibility("internal")
                 return commented(ref, said)
         return None
 
-    async def _update(self, issue: Issue, marker: str, sent: Sent | None) -> Applied | None:
+    async def _update(self, issue: Issue, marker: str) -> Applied | None:
         """A property stands for the update; where it names a status, the issue must have arrived there too."""
         call = Call("GET", f"/issue/{issue.id}/properties/{update_key(marker)}", "/issue/properties")
         try:
-            mark = (await self._site.client.read(EntityProperty, call)).value
+            value = (await self._site.client.read(EntityProperty, call)).value
         except NotFoundError:
             return None
-        to = mark.get("to") if isinstance(mark, dict) else None
-        if to is None or to == issue.fields.status.id:
+        mark = value if isinstance(value, dict) else {}
+        if mark.get("to") in (None, issue.fields.status.id):
             return updated(issue, marker)
-        if sent and not sent.body["fields"] and stamp(issue.fields.updated) == sent.after:
+        if not mark.get("fields") and stamp(issue.fields.updated) == mark.get("base"):
             # Only the marker arrived: since then nothing has happened to the issue.
             return None
         raise _unknown("the ticket's status is another one.")
@@ -144,11 +147,13 @@ class Finder:
         matches: list[Note] = []
         async for said in self._newest(issue, after):
             author = said.author.account_id if said.author else ""
-            if author != account or is_public(said) or said.created <= after:
+            if author != account or said.marker or said.created <= after:
                 continue
             path = f"/request/{issue.id}/comment/{said.id}"
             note = await self._site.client.read(Note, Call("GET", path, "/request/comment", desk=True))
             if digest(note.body) == text:
+                if is_public(said):
+                    raise other_visibility("public")
                 matches.append(note)
             elif said.updated and said.updated > said.created:
                 raise _unknown("a note of ours was changed since.")

@@ -104,7 +104,7 @@ class Writer:
         call = Call("POST", f"/issue/{sent.issue}/comment", "/issue/comment", issue=sent.issue)
         said = await self._site.client.write(JiraComment, call, sent.body)
         if not is_public(said):
-            raise _other_visibility("internal")
+            raise other_visibility("internal")
         return commented(ref, said)
 
     async def note(self, request: Request, *, ref: str, head: str | None) -> Applied:
@@ -114,7 +114,7 @@ class Writer:
         call = Call("POST", f"/request/{sent.issue}/comment", "/request/comment", issue=sent.issue, desk=True)
         said = await self._site.client.write(Note, call, sent.body)
         if said.public is not False:
-            raise _other_visibility("public")
+            raise other_visibility("public")
         return noted(ref, said)
 
     def change(self, issue: Issue, patch: Patch, *, base_version: str, marker: str) -> Write:
@@ -138,7 +138,7 @@ class Writer:
                 details={"version": stamp(issue.fields.updated)},
             )
         way = await self._way(issue, sent.body["status"])
-        mark: Request = {"base": sent.after, **({"to": way.to.id} if way else {})}
+        mark: Request = {"base": sent.body["version"], **({"to": way.to.id} if way else {})}
         fields = sent.body["fields"]
         client = self._site.client
         if fields:
@@ -260,7 +260,8 @@ def _property(key: str, value: JsonValue) -> JsonValue:
     return {"key": key, "value": value}
 
 
-def _other_visibility(became: Visibility) -> OutcomeUnknownError:
+def other_visibility(became: Visibility) -> OutcomeUnknownError:
+    """Log that a message is not as visible as asked, and return what to raise: it is there, and a person must look."""
     logger.error("a message became visible to others than asked", extra={"became": became})
     return OutcomeUnknownError(
         f"the message was added, but Jira made it {became}.", next_step="A person has to look at the ticket now."

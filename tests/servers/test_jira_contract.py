@@ -7,6 +7,7 @@ from typing import cast
 import anyio
 import httpx
 import pytest
+from pydantic import JsonValue
 
 from fakes.jira import JiraService, jira_desk, running_jira
 from fakes.services import Json
@@ -78,16 +79,20 @@ def test_jiras_contracts_accept_what_is_asked(suite: Suite, jira: JiraService, c
         assert len(kinds) >= (2 if "service" in part else 9)
         assert refused(url, asked) == []
         # Or else this would prove nothing.
-        wrong = [{**one, "body": {"public": "no", "startAt": 1}} for one in asked if "POST" in str(one["line"])]
+        wrong: list[Json] = [
+            {**one, "body": {"public": "no", "startAt": 1}} for one in asked if "POST" in str(one["line"])
+        ]
         assert len(refused(url, wrong)) == len(wrong)
 
 
-def answers(value: object) -> Iterator[Json]:
+def answers(value: JsonValue) -> Iterator[Json]:
     """Every object in an answer, wherever it stands."""
+    if isinstance(value, list):
+        for one in value:
+            yield from answers(one)
     if isinstance(value, dict):
-        yield cast("Json", value)
-    for below in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from answers(below)
+        yield value
+        yield from answers(list(value.values()))
 
 
 def recorded() -> Iterator[Json]:

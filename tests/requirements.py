@@ -567,4 +567,58 @@ PROMISES: dict[str, Promise] = {
         "At every desk a night with faults, kills and decisions amid it leaves what a calm one leaves.",
         ("desks/test_nights.py::test_a_night_with_faults_and_two_kills_leaves_what_a_calm_one_leaves",),
     ),
+    "jira-once": Promise(
+        "Whether a reply, note, change or ticket reached Jira is looked up before anything is repeated, and a person "
+        "is asked where that cannot be told.",
+        (
+            "servers/test_jira.py::test_an_approved_reply_reaches_jira_once_though_its_answer_is_lost",
+            "servers/test_jira.py::test_a_message_whose_answer_was_lost_is_found",
+            "servers/test_jira.py::test_a_message_that_never_arrived_is_surely_not_there",
+            "servers/test_jira.py::test_a_message_that_is_too_far_back_cannot_be_told",
+            "servers/test_jira.py::test_a_note_whose_answer_was_lost_is_known_by_author_text_and_time",
+            "servers/test_jira.py::test_a_note_that_never_arrived_is_surely_not_there",
+            "servers/test_jira.py::test_the_same_note_twice_cannot_be_told_apart",
+            "servers/test_jira.py::test_a_note_beside_another_write_of_the_same_text_cannot_be_told",
+            "servers/test_jira.py::test_a_new_ticket_whose_answer_was_lost_is_found_once_the_search_knows_it",
+            "servers/test_jira.py::test_a_marker_among_too_many_new_tickets_cannot_be_told",
+            "servers/test_jira.py::test_a_transition_whose_answer_was_lost_is_found",
+            "servers/test_jira.py::test_a_transition_that_never_arrived_is_surely_not_there_when_it_was_alone",
+            "servers/test_jira.py::test_of_a_ticket_that_is_gone_nothing_can_be_told",
+        ),
+    ),
+    "jira-internal": Promise(
+        "What is meant for colleagues is never shown to Jira's customers, and a message that is not as visible as "
+        "asked is an alarm.",
+        (
+            "servers/test_jira.py::test_an_internal_note_never_goes_the_way_of_a_public_message",
+            "servers/test_jira.py::test_without_a_service_desk_an_internal_note_is_refused",
+            "servers/test_jira.py::test_a_message_that_others_can_see_than_asked_is_an_alarm",
+            "servers/test_jira.py::test_a_message_that_is_found_is_also_looked_at_for_who_can_see_it",
+        ),
+    ),
+    "jira-complete": Promise(
+        "Jira's tickets come in order, none is left out and none comes twice: not for an index that lags, a token that "
+        "expires, clocks that are put back or a restart.",
+        (
+            "servers/test_jira.py::test_a_position_outlives_the_process_and_fits_a_cursor",
+            "servers/test_jira.py::test_a_page_token_that_expired_loses_and_repeats_nothing",
+            "servers/test_jira.py::test_a_change_that_the_search_learns_of_late_is_handed_out_once",
+            "servers/test_jira.py::test_our_own_writes_are_seen_at_once_also_by_another_process",
+            "servers/test_jira.py::test_a_page_that_looks_in_vain_ends_and_goes_on",
+            "servers/test_jira_positions.py::test_whatever_the_page_everything_comes_in_order_and_once",
+            "servers/test_jira_positions.py::test_what_turns_up_late_comes_once",
+            "servers/test_jira_positions.py::test_a_query_asks_for_all_that_is_wanted_whatever_the_clocks_do",
+        ),
+    ),
+    "jira-contract": Promise(
+        "What is asked of Jira fits its published contracts, real answers are read, documents lose no word, and a rate "
+        "limit stops only what it is about.",
+        (
+            "servers/test_jira_contract.py::test_jiras_contracts_accept_what_is_asked",
+            "servers/test_jira_contract.py::test_every_recorded_issue_comment_and_transition_is_read",
+            "servers/test_jira_documents.py::test_a_text_comes_back_as_it_was_with_newlines_for_line_ends",
+            "servers/test_jira_documents.py::test_the_words_of_every_node_stay",
+            "servers/test_jira.py::test_a_limit_stops_what_it_is_about_and_nothing_else",
+        ),
+    ),
 }

@@ -62,6 +62,8 @@ def _reachable_safely(url: str) -> str:
 
 
 _HOUR_S = 3600.0
+_JiraStatus = Literal["new", "open", "pending", "hold", "solved", "closed"]
+_JiraPriority = Literal["Low", "Medium", "High", "Critical"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -108,11 +110,35 @@ class Settings(BaseSettings):
     jira_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
         default="", description="The Jira site, such as `https://acme.atlassian.net`: [desks](desks.md)."
     )
+    jira_email: str = Field(default="", description="E-mail address of the Jira account.")
+    jira_api_token: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
+        default=None, description="API token of the Jira account."
+    )
+    jira_cloud_id: str = Field(
+        default="",
+        pattern="^[A-Za-z0-9-]{0,64}$",
+        description="Id of the site, to reach it through `api.atlassian.com`; tokens with scopes need that.",
+    )
     jira_oauth_client_id: str = Field(
         default="", description="OAuth client of Jira, which a person authorised: `gatebook desk connect jira`."
     )
     jira_oauth_client_secret: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
         default=None, description="Secret of the OAuth client of Jira."
+    )
+    jira_projects: str = Field(
+        default="", description="Keys of the projects that the desk has, with commas; empty: all that the account sees."
+    )
+    jira_issue_type: str = Field(default="Task", min_length=1, description="Type of the issues that are created.")
+    jira_service_management: bool = Field(
+        default=True, description="Whether internal notes may be written, which projects of a service desk have."
+    )
+    jira_statuses: dict[str, _JiraStatus] = Field(
+        default_factory=dict[str, _JiraStatus],
+        description="What statuses of the site mean, by name, where their category does not say.",
+    )
+    jira_priorities: dict[_JiraPriority, str] = Field(
+        default_factory=dict[_JiraPriority, str],
+        description="The site's names of Critical, High, Medium and Low, where they differ.",
     )
     ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."

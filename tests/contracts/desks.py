@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
+from fakes.jira import jira_desk, running_jira
 from fakes.remote_desk import RemoteDesk, running_service
 from fakes.services import RunningService
 from fakes.zendesk import running_zendesk, zendesk_desk
@@ -164,11 +165,40 @@ class ZendeskBench:
         await self.desk.aclose()
 
 
+class JiraBench:
+    """A Jira site whose project AB has a service desk."""
+
+    traits = Traits(finds_signs=False, spaced_tags=False)
+
+    def __init__(self, suite: Suite, services: Services) -> None:
+        self._service = services.of(running_jira)
+        self.desk = jira_desk(suite.runtime, self._service)
+
+    def put(self, *rows: Mapping[str, JsonValue]) -> None:
+        self._service.tickets([{**row, "id": self._key(str(row["id"]))} for row in rows])
+
+    def ref(self, row_id: str) -> str:
+        return f"jira:{self._key(row_id)}"
+
+    def customer_writes(self, ticket_id: str, text: str) -> None:
+        self._service.customer_writes(self._key(ticket_id), text)
+
+    async def aclose(self) -> None:
+        await self.desk.aclose()
+
+    @staticmethod
+    def _key(row_id: str) -> str:
+        """Jira's keys end in a number, from 1 on."""
+        name = row_id.removeprefix("AB-")
+        return f"AB-{int(name) + 1 if name.isdecimal() else 1_000 + sum(name.encode())}"
+
+
 def zendesk_incremental(suite: Suite, services: Services) -> ZendeskBench:
     return ZendeskBench(suite, services, incremental=True)
 
 
 BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {
+    "jira": JiraBench,
     "local": LocalBench,
     "remote": RemoteBench,
     "zendesk": ZendeskBench,

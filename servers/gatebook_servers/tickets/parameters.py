@@ -40,7 +40,7 @@ DraftId = Annotated[str, Field(description="A draft_id of draft_reply.", min_len
 Version = Annotated[str, Field(description="The ticket's version as you read it.", max_length=80)]
 Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s,][^,\n]*$")]
 Tags = Annotated[list[Tag], Field(max_length=20)]
-Project = Annotated[str, Field(description="Project key.", pattern="^[A-Z]{2,10}$")]
+Project = Annotated[str, Field(description="Project key.", pattern="^[A-Z][A-Z0-9_]{1,9}$")]
 Title = Annotated[str, Field(description="What it is about.", min_length=5, max_length=200)]
 Description = Annotated[str, Field(description="Everything a person needs.", max_length=20_000)]
 Distinct = Annotated[str, Field(description="Tells two tickets apart that are otherwise the same.", max_length=80)]

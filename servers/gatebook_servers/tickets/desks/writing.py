@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import anyio
 from pydantic import JsonValue
 
-from gatebook.database.port import Transaction
+from gatebook.database.port import Row, Transaction
 from gatebook.errors import ConflictError, GatebookError, InProgressError, OutcomeUnknownError
 from gatebook.retry import ATTEMPT_S
 from gatebook.runtime import Runtime
@@ -34,6 +34,17 @@ class Write:
     ref: str
     operation: str
     request: Request
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A write on record, as it was first sent; `sent_at` is when it was last sent, seconds since the epoch."""
+
+    marker: str
+    ref: str
+    operation: str
+    request: Request
+    sent_at: float
 
 
 class DeskWrites:
@@ -75,6 +86,43 @@ class DeskWrites:
             if outcome != "ambiguous":
                 await self._transact(lambda tx: self._ended(tx, write, outcome))
 
+    async def recorded(self, marker: str) -> Recorded | None:
+        """Return what was sent with a marker, None when nothing ever was."""
+        return await self._transact(lambda tx: self._record(tx, marker))
+
+    async def recent(self, *, within_s: float, most: int) -> list[Recorded]:
+        """Return what was sent in the last `within_s` seconds, newest first."""
+        return await self._transact(
+            lambda tx: [
+                _as_recorded(row)
+                for row in tx.all(
+                    """SELECT * FROM desk_writes WHERE account = :account AND sent_at > :since
+                       ORDER BY sent_at DESC LIMIT :most""",
+                    account=self._account,
+                    since=tx.now - within_s,
+                    most=most,
+                )
+            ]
+        )
+
+    async def twins(self, write: Recorded) -> int:
+        """Return how many other writes of the same kind and content went to the ticket since, or just before."""
+
+        def count(tx: Transaction) -> int:
+            rows = tx.all(
+                """SELECT request FROM desk_writes WHERE account = :account AND ref = :ref AND operation = :operation
+                     AND marker <> :marker AND outcome <> 'not_applied' AND sent_at > :since""",
+                account=self._account,
+                ref=write.ref,
+                operation=write.operation,
+                marker=write.marker,
+                since=write.sent_at - LEASE_S,
+            )
+            others: list[Request] = [json.loads(str(row["request"])) for row in rows]
+            return sum(other.get("body") == write.request.get("body") for other in others)
+
+        return await self._transact(count)
+
     async def _begun(self, write: Write) -> Request:
         def begin(tx: Transaction) -> Request | None:
             return self._recorded(tx, write) if not write.ref or self._leased(tx, write) else None
@@ -86,6 +134,14 @@ class DeskWrites:
         raise InProgressError(
             "another write goes to this ticket.", next_step="Repeat the same call.", retry_after_s=_WAIT_S
         )
+
+    def _record(self, tx: Transaction, marker: str) -> Recorded | None:
+        row = tx.one(
+            "SELECT * FROM desk_writes WHERE marker = :marker AND account = :account",
+            marker=marker,
+            account=self._account,
+        )
+        return _as_recorded(row) if row else None
 
     def _recorded(self, tx: Transaction, write: Write) -> Request:
         row = tx.one("SELECT request FROM desk_writes WHERE marker = :marker", marker=write.marker)
@@ -137,3 +193,13 @@ class DeskWrites:
             owner=self._owner,
             marker=write.marker,
         )
+
+
+def _as_recorded(row: Row) -> Recorded:
+    return Recorded(
+        marker=str(row["marker"]),
+        ref=str(row["ref"]),
+        operation=str(row["operation"]),
+        request=json.loads(str(row["request"])),
+        sent_at=float(row["sent_at"] or 0),
+    )

@@ -1,0 +1,1 @@
+"""Jira Cloud and Jira Service Management behind the ticket desk's port."""

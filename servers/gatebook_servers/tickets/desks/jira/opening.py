@@ -1,0 +1,67 @@
+"""Where the site is and who asks, from the settings."""
+
+import base64
+from urllib.parse import urlsplit
+
+from gatebook.errors import ConfigurationError
+from gatebook.http import Credentials, FixedCredentials
+from gatebook.settings import Settings
+from gatebook_servers.tickets.desks.jira.site import PROJECT
+
+_CLOUD = "https://api.atlassian.com/ex/jira"
+_CLOUD_HOST = ".atlassian.net"
+
+
+def account_of(settings: Settings) -> str:
+    """Return the name of the site, which is part of every effect's identity, whichever way it is reached.
+
+    Raises:
+        ConfigurationError: If the settings name no site.
+    """
+    host = urlsplit(settings.jira_url).hostname
+    if not host:
+        raise ConfigurationError(
+            "GATEBOOK_JIRA_URL is missing.", next_step="Set it to the site, such as https://acme.atlassian.net."
+        )
+    return f"jira/{host.removesuffix(_CLOUD_HOST)}"
+
+
+def address_of(settings: Settings) -> str:
+    """Return the API's address: the site itself, or Atlassian's gateway, which scoped tokens and OAuth need."""
+    return f"{_CLOUD}/{settings.jira_cloud_id}" if settings.jira_cloud_id else settings.jira_url.rstrip("/")
+
+
+def credentials_of(settings: Settings) -> Credentials:
+    """Return who asks.
+
+    Raises:
+        ConfigurationError: If the settings do not say.
+    """
+    if settings.jira_oauth_client_id:
+        # OAuth plugs in here: a `Credentials` whose `renew` asks for a new access token with the refresh token
+        # (https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/), for `address_of` with a cloud id.
+        raise ConfigurationError(
+            "GATEBOOK_JIRA_OAUTH_CLIENT_ID is set, but this version knows no OAuth for Jira.",
+            next_step="Use GATEBOOK_JIRA_EMAIL and GATEBOOK_JIRA_API_TOKEN.",
+        )
+    if not settings.jira_email or settings.jira_api_token is None:
+        raise ConfigurationError(
+            "GATEBOOK_JIRA_EMAIL or GATEBOOK_JIRA_API_TOKEN is missing.",
+            next_step="Make a token at https://id.atlassian.com/manage-profile/security/api-tokens.",
+        )
+    pair = f"{settings.jira_email}:{settings.jira_api_token.get_secret_value()}"
+    return FixedCredentials({"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
+
+
+def projects_of(settings: Settings) -> tuple[str, ...]:
+    """Return the keys of the projects that the desk has; none means all that the account sees.
+
+    Raises:
+        ConfigurationError: If one is no key.
+    """
+    keys = tuple(key for key in settings.jira_projects.replace(",", " ").split() if key)
+    if not all(PROJECT.fullmatch(key) for key in keys):
+        raise ConfigurationError(
+            "GATEBOOK_JIRA_PROJECTS names no project.", next_step="Give keys with commas between, such as SUP,OPS."
+        )
+    return keys

@@ -5,10 +5,12 @@ Every desk's clock begins in the afternoon of 2026-09-21, UTC.
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
+from fakes.github import opened, running_github
 from fakes.remote_desk import RemoteDesk, running_service
 from fakes.services import RunningService
 from gatebook_servers.tickets.desk import TicketDesk
@@ -45,12 +47,21 @@ class Bench(Protocol):
     """A desk that is open and empty."""
 
     @property
+    def traits(self) -> "Traits":
+        """What it does in its own way."""
+        ...
+
+    @property
     def desk(self) -> TicketDesk:
         """The desk."""
         ...
 
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         """Let tickets be there as their customers wrote them, in the form of an import file's rows."""
+        ...
+
+    def ref(self, row_id: str) -> str:
+        """Return the ref that a row's ticket has, or would have: some desks number by themselves, in the rows' order."""
         ...
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
@@ -62,13 +73,32 @@ class Bench(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What a desk does in its own way, within what the port promises."""
+
+    finds_signs: bool = True
+    """Whether a search finds signs alone; or else it refuses."""
+    project: Literal["ref", "tag"] = "ref"
+    """Where a new ticket's project is seen."""
+    spaced_tags: bool = True
+    """Whether a tag may hold a space; or else it refuses."""
+    addresses: bool = True
+    """Whether people have names and addresses; or else logins, with a stroke for every gap of a name."""
+
+
 class LocalBench:
     """The embedded desk; a customer writes by being imported again."""
+
+    traits = Traits()
 
     def __init__(self, suite: Suite, _: Services) -> None:
         self.desk = LocalDesk(suite.runtime)
         self._suite = suite
         self._rows: dict[str, Json] = {}
+
+    def ref(self, row_id: str) -> str:
+        return f"local:{row_id}"
 
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         self._rows |= {str(row["id"]): dict(row) for row in rows}
@@ -89,9 +119,14 @@ class LocalBench:
 class RemoteBench:
     """A desk behind HTTP, in a process of its own."""
 
+    traits = Traits()
+
     def __init__(self, _: Suite, services: Services) -> None:
         self._service = services.of(running_service)
         self.desk = RemoteDesk(self._service.url)
+
+    def ref(self, row_id: str) -> str:
+        return f"remote:{row_id}"
 
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         self._service.tickets(rows)
@@ -103,4 +138,33 @@ class RemoteBench:
         await self.desk.aclose()
 
 
-BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {"local": LocalBench, "remote": RemoteBench}
+class GitHubBench:
+    """GitHub, which numbers its tickets and messages itself."""
+
+    traits = Traits(finds_signs=False, project="tag", addresses=False)
+
+    def __init__(self, suite: Suite, services: Services) -> None:
+        self._service = services.of(running_github)
+        self._suite = suite
+        self.desk = opened(suite, self._service)
+
+    def put(self, *rows: Mapping[str, JsonValue]) -> None:
+        self._service.tickets(sorted(rows, key=lambda row: str(row["id"])))
+
+    def ref(self, row_id: str) -> str:
+        return f"github:{self._service.number(row_id)}"
+
+    def customer_writes(self, ticket_id: str, text: str) -> None:
+        self._suite.clock.advance(1)
+        self._service.advance(1)
+        self._service.say(self._service.number(ticket_id), text)
+
+    async def aclose(self) -> None:
+        await self.desk.aclose()
+
+
+BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {
+    "github": GitHubBench,
+    "local": LocalBench,
+    "remote": RemoteBench,
+}

@@ -8,9 +8,10 @@ from gatebook.injection import Port
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
+from gatebook_servers.tickets.desks.github.desk import GitHubDesk
 from gatebook_servers.tickets.desks.local import LocalDesk
 
-DESKS: dict[str, Callable[[Runtime], TicketDesk]] = {"local": LocalDesk}
+DESKS: dict[str, Callable[[Runtime], TicketDesk]] = {"github": GitHubDesk, "local": LocalDesk}
 
 
 def open_desk(runtime: Runtime) -> TicketDesk:

@@ -113,4 +113,6 @@ def _assigned(issue: Issue, assignee: str) -> bool:
 
 def _in_state(issue: Issue, state: str, reason: str) -> Issue:
     # An open issue that is opened stays as it was.
-    return issue if issue.state == state == "open" else issue.model_copy(update={"state": state, "state_reason": reason})
+    return (
+        issue if issue.state == state == "open" else issue.model_copy(update={"state": state, "state_reason": reason})
+    )

@@ -45,9 +45,7 @@ class GitHubClient:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._bare = HttpClient(settings.github_url, headers=_HEADERS, refusal=refusal)
         self._credentials = credentials_of(settings, self._bare, clock)
-        self._http = HttpClient(
-            settings.github_url, headers=_HEADERS, credentials=self._credentials, refusal=refusal
-        )
+        self._http = HttpClient(settings.github_url, headers=_HEADERS, credentials=self._credentials, refusal=refusal)
         self._answers = _Answers()
         self._login = ""
 

@@ -7,17 +7,16 @@ have whole seconds, and GitHub says nothing of the order within one; a second is
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import JsonValue
 
-from gatebook.errors import InvalidArgumentsError, NotFoundError
-from gatebook.http import Answer
-from gatebook_servers.tickets.desks.github.client import seconds_at
-from gatebook_servers.tickets.desks.github.reading import Issue
+from gatebook.errors import InvalidArgumentsError, NotFoundError, UpstreamUnavailableError
+from gatebook_servers.tickets.desks.github.client import GitHubClient, seconds_at
+from gatebook_servers.tickets.desks.github.reading import ISSUES, Issue, parsed
 
 PAGE = 100
 MOST_PAGES = 5
@@ -81,33 +80,62 @@ class Found:
     complete: bool
 
 
-class Listing(Protocol):
-    """One list."""
+class Listing:
+    """One list of issues.
 
-    async def first(self, more: Mapping[str, str]) -> Page:
-        """Return its first page, or the one that `more` names."""
-        ...
+    Args:
+        client: GitHub.
+        path: Where the list is.
+        query: What it lists, in which order.
+        from_second: Return what in the query limits it to what changed at or after a moment.
+    """
+
+    def __init__(
+        self,
+        client: GitHubClient,
+        path: str,
+        query: Mapping[str, str],
+        from_second: Callable[[int], Mapping[str, str]],
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._query = {**query, "per_page": str(PAGE)}
+        self._from_second = from_second
+
+    async def first(self, hint: str = "") -> Page:
+        """Return its first page, or the one that a place's hint names."""
+        name, _, value = hint.partition("=")
+        return await self._page(self._path, {**self._query, name: value} if name else self._query, hint)
 
     async def since(self, second: int) -> Page:
-        """Return the first page of what changed at or after a moment, oldest change first."""
-        ...
+        """Return the first page of what changed at or after a moment."""
+        return await self._page(self._path, {**self._query, **self._from_second(second)}, "")
 
     async def follow(self, link: str) -> Page:
-        """Return the page of a link."""
-        ...
+        """Return the page that a link leads to."""
+        given = parse_qs(urlsplit(link).query)
+        names = [name for name in ("after", "page") if name in given]
+        return await self._page(link, None, f"{names[0]}={given[names[0]][0]}" if names else "")
+
+    async def _page(self, path: str, query: Mapping[str, str] | None, hint: str) -> Page:
+        answer = await self._client.read(path, query)
+        return Page(
+            issues=tuple(parsed(ISSUES, _items(answer.body))),
+            next=answer.links.get("next", ""),
+            prev=answer.links.get("prev", ""),
+            hint=hint,
+            at=seconds_at(answer),
+        )
 
 
-def page_of(answer: Answer, issues: list[Issue], asked: str) -> Page:
-    """Return an answer as a page; `asked` is its link, or the hint that was followed."""
-    given = parse_qs(urlsplit(asked).query or asked)
-    names = [name for name in ("after", "page") if name in given]
-    return Page(
-        issues=tuple(issues),
-        next=answer.links.get("next", ""),
-        prev=answer.links.get("prev", ""),
-        hint=f"{names[0]}={given[names[0]][0]}" if names else "",
-        at=seconds_at(answer),
-    )
+def _items(body: JsonValue) -> JsonValue:
+    if not isinstance(body, dict):
+        return body
+    if body.get("incomplete_results"):
+        raise UpstreamUnavailableError(
+            "GitHub's search ran out of time.", next_step="Repeat the call, or search for rarer words."
+        )
+    return body.get("items")
 
 
 async def changed(listing: Listing, place: Place, *, since: int, wanted: Wanted, limit: int) -> Found:
@@ -168,14 +196,11 @@ async def created(listing: Listing, place: Place, *, since: int, until: float, w
 
 
 async def _hinted(listing: Listing, place: Place) -> Page:
-    name, _, value = place.hint.partition("=")
-    if name:
-        try:
-            return await listing.first({name: value})
-        except (InvalidArgumentsError, NotFoundError):
-            # GitHub no longer takes it; the start of the list loses nothing.
-            pass
-    return await listing.first({})
+    if place.hint:
+        # Where GitHub no longer takes it, the start of the list loses nothing.
+        with suppress(InvalidArgumentsError, NotFoundError):
+            return await listing.first(place.hint)
+    return await listing.first()
 
 
 def _ripe(
@@ -224,8 +249,3 @@ def _made_at(issue: Issue) -> tuple[int, int]:
 def stamp(second: int) -> str:
     """Return a moment as GitHub writes it."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def listed(body: JsonValue) -> JsonValue:
-    """Return the issues of an answer of the search, or of a list as it is."""
-    return body.get("items") if isinstance(body, dict) else body

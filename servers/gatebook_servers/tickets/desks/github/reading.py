@@ -114,7 +114,8 @@ def not_there() -> NotFoundError:
 def status_of(issue: Issue) -> Status:
     """Return what GitHub's two states and their reasons mean.
 
-    Open and nobody's, never closed before: new. Closed as completed: solved. Closed as not planned or a duplicate: closed.
+    Open, nobody's and never closed before: new. Closed as completed: solved. Closed as not planned or as a duplicate:
+    closed.
     """
     if issue.state == "open":
         return "open" if issue.assignees or issue.state_reason == "reopened" else "new"

@@ -61,7 +61,7 @@ class Bench(Protocol):
         ...
 
     def ref(self, row_id: str) -> str:
-        """Return the ref that a row's ticket has, or would have: some desks number by themselves, in the rows' order."""
+        """Return the ref that a row's ticket has, or would have: some desks number them, in the rows' order."""
         ...
 
     def customer_writes(self, ticket_id: str, text: str) -> None:

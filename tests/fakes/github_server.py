@@ -224,7 +224,7 @@ def _search(hub: GitHub, asked: Asked) -> _Answered:
 def _paged(hub: GitHub, asked: Asked, found: list[Json]) -> _Answered:
     query = dict(asked.request.query)
     size, page = int(query.get("per_page", "30")), int(query.pop("page", "1"))
-    if (page - 1) * size > hub.most_offset:
+    if (page - 1) * size > hub.most_offset or "after" in query:
         return 422, {"message": "Pagination with the page parameter is not supported for large datasets"}, {}
     last = max(-(-len(found) // size), 1)
     to = {"prev": page - 1, "next": page + 1, "last": last} if page < last else {"prev": page - 1}

@@ -201,7 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, answer: Answer, *, cut: bool = False, pause_s: float = 0.0) -> None:
         data = b"" if answer.body is None else json.dumps(answer.body).encode()
-        self.send_response(answer.status)
+        # Without a date of this machine: a service says its own time, if any.
+        self.send_response_only(answer.status)
         for name, value in {"content-type": "application/json", **answer.headers}.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))

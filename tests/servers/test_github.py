@@ -1,6 +1,7 @@
 """The GitHub desk, beyond what every desk promises (`contracts/test_desk.py`)."""
 
 import json
+import os
 import re
 from collections.abc import AsyncGenerator, Generator, Mapping
 from datetime import UTC, datetime
@@ -34,7 +35,8 @@ from suite import REPLY, Json, Suite, ticket
 
 pytestmark = pytest.mark.anyio
 
-RECORDED = Path(__file__).parents[3] / "shared" / "fixtures" / "github"
+SHARED_DATA = Path(os.environ.get("GATEBOOK_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+RECORDED = SHARED_DATA.parent / "fixtures" / "github"
 CALL_S = 20.0
 LOST_BEFORE: Json = {"kind": "lost", "when": "before"}
 LOST_AFTER: Json = {"kind": "lost", "when": "after"}
@@ -101,11 +103,13 @@ async def test_a_page_that_holds_only_pull_requests_leads_on(
     async with suite.agent("tickets", runtime=runtime) as agent:
         first = await agent.ok("pull_tickets", window)
         again = await agent.ok("pull_tickets", window)
-        rest = await agent.ok("pull_tickets", window, cursor=first["next_cursor"])
+        rest, found = first, list[object]()
+        while not rest["complete"]:
+            rest = await agent.ok("pull_tickets", window, cursor=rest["next_cursor"])
+            found += [one["ref"] for one in cast("list[Json]", rest["tickets"])]
     await desk.aclose()
     assert (first["tickets"], first["complete"], first) == ([], False, again)
-    (found,) = cast("list[Json]", rest["tickets"])
-    assert (found["ref"], rest["complete"]) == ("github:601", True)
+    assert found == ["github:601"]
 
 
 @pytest.mark.parametrize("limit", [7, 50])
@@ -437,13 +441,14 @@ async def test_a_write_whose_turn_comes_too_late_is_refused_at_once(suite: Suite
         waited.append(seconds)
 
     pace = Pace(suite.runtime, "github/one", pause=pause)
-    with anyio.fail_after(4.5):
-        for _ in range(3):
+
+    async def four_turns() -> None:
+        for _ in range(4):
             await pace.turn()
-        with pytest.raises(RateLimitedError) as refused:
-            for _ in range(3):
-                await pace.turn()
-    assert waited[:2] == [1.0, 2.0]
+
+    with anyio.fail_after(2.5), pytest.raises(RateLimitedError) as refused:
+        await four_turns()
+    assert waited == [1.0, 2.0][: len(waited)]
     assert refused.value.retry_after_s == len(waited) + 1
     await Pace(suite.runtime, "github/another", pause=pause).turn()
 
@@ -589,19 +594,30 @@ async def test_a_refused_token_is_the_operators_matter(suite: Suite, desk: GitHu
 # What GitHub really answered
 
 
+def recorded(answer: JsonValue) -> list[JsonValue]:
+    """The objects of a recorded answer: of a search, of a list, or one."""
+    if isinstance(answer, dict):
+        items = answer.get("items", [answer])
+        return items if isinstance(items, list) else []
+    return answer if isinstance(answer, list) else []
+
+
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are not here")
 def test_every_recorded_issue_and_comment_can_be_read() -> None:
     read = 0
     for file in sorted(RECORDED.rglob("*.json")):
-        for exchange in json.loads(file.read_text(encoding="utf-8")):
-            response = exchange["response"]
-            items = response.get("items", [response]) if isinstance(response, dict) else response
-            for item in items if isinstance(items, list) else []:
-                if isinstance(item, dict) and "title" in item:
-                    made = ticket_of(parsed(ISSUE, item), login="octokit-fixture-user-a", prefix="priority: ")
-                    assert made.requester.role == "bot"
-                    read += 1
-                elif isinstance(item, dict) and "issue_url" in item:
-                    assert comment_of(parsed(ALL_SAID, [item])[0], login="x").comment_id
-                    read += 1
+        exchanges = cast("list[Json]", json.loads(file.read_text(encoding="utf-8")))
+        for item in [item for exchange in exchanges for item in recorded(exchange["response"])]:
+            if isinstance(item, dict) and "title" in item:
+                made = ticket_of(parsed(ISSUE, item), login="somebody-else", prefix="priority: ")
+                assert (made.ref, made.requester.role) == (f"github:{item['number']}", _role(item))
+                read += 1
+            elif isinstance(item, dict) and "issue_url" in item:
+                said = parsed(ALL_SAID, [item])[0]
+                assert comment_of(said, login="somebody-else").comment_id == str(item["id"])
+                read += 1
     assert read >= 10
+
+
+def _role(issue: Json) -> str:
+    return "agent" if issue["author_association"] in ("OWNER", "MEMBER", "COLLABORATOR") else "customer"

@@ -455,8 +455,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "github": Promise(
-        "GitHub's issues are a desk: what changes while it is read is not missed, nothing internal becomes public, writes "
-        "keep GitHub's pace across processes, and what became of a lost answer is found or said to be unknown.",
+        "GitHub's issues are a desk: what changes while it is read is not missed, nothing internal becomes public, "
+        "writes keep GitHub's pace across processes, and what became of a lost answer is found or said to be unknown.",
         (
             "contracts/test_desk.py::test_a_message_is_as_visible_as_asked",
             "contracts/test_desk.py::test_an_update_of_what_changed_meanwhile_is_a_conflict",

@@ -227,7 +227,13 @@ def _paged(hub: GitHub, asked: Asked, found: list[Json]) -> _Answered:
     if (page - 1) * size > hub.most_offset or "after" in query:
         return 422, {"message": "Pagination with the page parameter is not supported for large datasets"}, {}
     last = max(-(-len(found) // size), 1)
-    to = {"prev": page - 1, "next": page + 1, "last": last} if page < last else {"prev": page - 1}
+    to = (
+        {"prev": page - 1, "next": page + 1, "last": last}
+        if page < last
+        else {"prev": page - 1}
+        if page == last
+        else {}
+    )
     path = asked.request.line.split(" ")[1]
     links = [
         f'<{hub.url}{path}?{urlencode({**query, "page": number}, quote_via=quote)}>; rel="{relation}"'
@@ -312,7 +318,8 @@ def _edit(hub: GitHub, body: Json) -> None:
 
 
 def _remove(hub: GitHub, body: Json) -> None:
-    del hub.issues[cast("int", body["number"])]
+    for number in cast("list[int]", body["numbers"]):
+        del hub.issues[number]
 
 
 def _pull_requests(hub: GitHub, body: Json) -> None:

@@ -150,7 +150,10 @@ async def test_what_changed_in_the_second_of_the_answer_comes_with_the_next_call
     assert [one.ref for one in after.tickets] == [ref]
 
 
-async def test_a_closed_window_misses_nothing_where_issues_are_deleted(desk: GitHubDesk, github: GitHubService) -> None:
+@pytest.mark.parametrize("removed", [90, 140])
+async def test_a_closed_window_misses_nothing_where_issues_are_deleted(
+    desk: GitHubDesk, github: GitHubService, removed: int
+) -> None:
     refs = put(github, 220)
     window = Window(since=datetime(2026, 11, 21, 20, tzinfo=UTC), until=datetime(2026, 11, 22, tzinfo=UTC))
     found: list[str] = []
@@ -160,8 +163,7 @@ async def test_a_closed_window_misses_nothing_where_issues_are_deleted(desk: Git
         found += [one.ref for one in page.tickets]
         position, complete = page.position, page.complete
         if len(found) == 150:
-            for number in range(1, 91):
-                github.control("remove", {"number": number})
+            github.control("remove", {"numbers": list[JsonValue](range(1, removed + 1))})
     assert found == refs
 
 

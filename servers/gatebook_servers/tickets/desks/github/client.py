@@ -8,6 +8,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -43,15 +44,16 @@ class GitHubClient:
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._bare = HttpClient(settings.github_url, headers=_HEADERS, refusal=refusal)
-        self._credentials = credentials_of(settings, self._bare, clock)
-        self._http = HttpClient(settings.github_url, headers=_HEADERS, credentials=self._credentials, refusal=refusal)
+        open_client = partial(HttpClient, settings.github_url, headers=_HEADERS, refusal=refusal)
+        self._credentials = credentials_of(settings, open_client, clock)
+        self._http = open_client(credentials=self._credentials)
         self._answers = _Answers()
         self._login = ""
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._bare.aclose()
+        if isinstance(self._credentials, AppCredentials):
+            await self._credentials.aclose()
         await self._http.aclose()
 
     async def login(self) -> str:

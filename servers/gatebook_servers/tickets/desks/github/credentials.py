@@ -6,7 +6,7 @@ An app signs a JSON Web Token with its key, and gets for it an installation toke
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -68,6 +68,10 @@ class AppCredentials:
         self._until = 0.0
         self._renewing = anyio.Lock()
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
     async def headers(self) -> Mapping[str, str]:
         async with self._renewing:
             if self._clock.now() >= self._until - _EARLY_S:
@@ -114,8 +118,10 @@ class AppCredentials:
         return f"{signing}.{_encoded(self._key.sign(signing.encode(), PKCS1v15(), SHA256()))}"
 
 
-def credentials_of(settings: Settings, http: HttpClient, clock: Clock) -> FixedCredentials | AppCredentials:
-    """Return the credentials that the settings name.
+def credentials_of(
+    settings: Settings, open_client: Callable[[], HttpClient], clock: Clock
+) -> FixedCredentials | AppCredentials:
+    """Return the credentials that the settings name; `open_client` opens GitHub without any.
 
     Raises:
         ConfigurationError: If they name none, or a file holds none.
@@ -133,11 +139,12 @@ def credentials_of(settings: Settings, http: HttpClient, clock: Clock) -> FixedC
             next_step="Set GATEBOOK_GITHUB_TOKEN_FILE, or GATEBOOK_GITHUB_APP_ID, GATEBOOK_GITHUB_INSTALLATION_ID and "
             "GATEBOOK_GITHUB_APP_KEY_FILE.",
         )
+    key = _key(settings.github_app_key_file)
     return AppCredentials(
-        http,
+        open_client(),
         app_id=settings.github_app_id,
         installation_id=settings.github_installation_id,
-        key=_key(settings.github_app_key_file),
+        key=key,
         clock=clock,
     )
 

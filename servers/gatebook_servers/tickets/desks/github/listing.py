@@ -171,7 +171,7 @@ async def created(listing: Listing, place: Place, *, since: int, until: float, w
     A page is a hint: where issues were deleted the list moved to the left, and the pages before it are read again.
     """
     page = await _hinted(listing, place)
-    while page.prev and page.issues and _made_at(page.issues[0]) > place.key:
+    while page.prev and (not page.issues or _made_at(page.issues[0]) > place.key):
         page = await listing.follow(page.prev)
     found: dict[int, Issue] = {}
     hints: dict[int, str] = {}
@@ -197,9 +197,11 @@ async def created(listing: Listing, place: Place, *, since: int, until: float, w
 
 async def _hinted(listing: Listing, place: Place) -> Page:
     if place.hint:
-        # Where GitHub no longer takes it, the start of the list loses nothing.
+        # Where GitHub no longer has it, the start of the list loses nothing.
         with suppress(InvalidArgumentsError, NotFoundError):
-            return await listing.first(place.hint)
+            page = await listing.first(place.hint)
+            if page.issues:
+                return page
     return await listing.first()
 
 

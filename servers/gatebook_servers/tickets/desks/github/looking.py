@@ -76,7 +76,7 @@ class LookUp:
             for issue in page.issues:
                 if is_own(issue.user, login) and marker_in(issue.body or "") == marker:
                     return created_applied(issue)
-            if not page.next or page.issues[-1].created_at.timestamp() < (since or 0):
+            if not (page.next and page.issues) or page.issues[-1].created_at.timestamp() < (since or 0):
                 return None
             page = await listing.follow(page.next)
         raise _cannot_tell()

@@ -621,4 +621,24 @@ PROMISES: dict[str, Promise] = {
             "servers/test_jira.py::test_a_limit_stops_what_it_is_about_and_nothing_else",
         ),
     ),
+    "github": Promise(
+        "GitHub's issues are a desk: what changes while it is read is not missed, nothing internal becomes public, "
+        "writes keep GitHub's pace across processes, and what became of a lost answer is found or said to be unknown.",
+        (
+            "contracts/test_desk.py::test_a_message_is_as_visible_as_asked",
+            "contracts/test_desk.py::test_an_update_of_what_changed_meanwhile_is_a_conflict",
+            "servers/test_github.py::test_a_page_that_holds_only_pull_requests_leads_on",
+            "servers/test_github.py::test_however_many_changed_in_one_second_each_comes_once",
+            "servers/test_github.py::test_what_changes_while_it_is_read_is_not_missed",
+            "servers/test_github.py::test_a_closed_window_misses_nothing_where_issues_are_deleted",
+            "servers/test_github.py::test_the_marker_is_where_nobody_sees_it_and_the_text_comes_back_as_it_was",
+            "servers/test_github.py::test_a_change_whose_answer_was_lost_is_judged_by_the_issue",
+            "servers/test_github.py::test_where_the_issue_changed_otherwise_nobody_can_tell_what_became_of_a_change",
+            "servers/test_github.py::test_a_comment_and_a_new_issue_whose_answers_were_lost_are_found_by_their_markers",
+            "servers/test_github.py::test_an_approved_reply_whose_answer_was_lost_is_sent_once",
+            "servers/test_github.py::test_writes_of_two_processes_are_a_second_apart",
+            "servers/test_github.py::test_the_secondary_limit_keeps_everybodys_writes_back",
+            "servers/test_github.py::test_a_token_that_was_revoked_is_renewed_once_for_all",
+        ),
+    ),
 }

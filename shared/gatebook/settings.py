@@ -140,6 +140,25 @@ class Settings(BaseSettings):
         default_factory=dict[_JiraPriority, str],
         description="The site's names of Critical, High, Medium and Low, where they differ.",
     )
+    github_repository: str = Field(
+        default="", pattern=r"^([\w.-]+/[\w.-]+)?$", description="GitHub desk: the repository, `owner/name`."
+    )
+    github_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
+        default="https://api.github.com",
+        min_length=1,
+        description="GitHub desk: its API; of an Enterprise Server `https://HOST/api/v3`.",
+    )
+    github_token_file: Path | None = Field(
+        default=None, description="GitHub desk: file with a fine-grained token: [desks](desks.md#github)."
+    )
+    github_app_id: str = Field(default="", description="GitHub desk: id of a GitHub App, in place of a token.")
+    github_installation_id: int | None = Field(default=None, description="GitHub desk: the app's installation.")
+    github_app_key_file: Path | None = Field(default=None, description="GitHub desk: the app's private key, PEM.")
+    github_priority_prefix: str = Field(
+        default="priority: ",
+        max_length=40,
+        description="GitHub desk: what the labels of priorities begin with; empty: there are none.",
+    )
     ceiling: Annotated[Reach, BeforeValidator(_reach)] | None = Field(
         default=None, description="Highest reach of a tool: read, stage, write or send. Default: the desk's own."
     )

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TypeVar
 
 from pydantic import JsonValue
 
+from fakes.github import opened, running_github
 from fakes.jira import jira_desk, running_jira
 from fakes.remote_desk import RemoteDesk, running_service
 from fakes.services import RunningService
@@ -84,6 +85,8 @@ class Traits:
     """Where a new ticket's project is seen."""
     spaced_tags: bool = True
     """Whether a tag may hold a space; or else it refuses."""
+    addresses: bool = True
+    """Whether people have names and addresses; or else logins, with a stroke for every gap of a name."""
 
 
 class LocalBench:
@@ -96,12 +99,12 @@ class LocalBench:
         self._suite = suite
         self._rows: dict[str, Json] = {}
 
+    def ref(self, row_id: str) -> str:
+        return f"local:{row_id}"
+
     def put(self, *rows: Mapping[str, JsonValue]) -> None:
         self._rows |= {str(row["id"]): dict(row) for row in rows}
         assert not self._suite.tickets(list(rows)).bad
-
-    def ref(self, row_id: str) -> str:
-        return f"local:{row_id}"
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
         self._suite.clock.advance(1)
@@ -124,11 +127,11 @@ class RemoteBench:
         self._service = services.of(running_service)
         self.desk = RemoteDesk(self._service.url)
 
-    def put(self, *rows: Mapping[str, JsonValue]) -> None:
-        self._service.tickets(rows)
-
     def ref(self, row_id: str) -> str:
         return f"remote:{row_id}"
+
+    def put(self, *rows: Mapping[str, JsonValue]) -> None:
+        self._service.tickets(rows)
 
     def customer_writes(self, ticket_id: str, text: str) -> None:
         self._service.customer_writes(ticket_id, text)
@@ -193,11 +196,37 @@ class JiraBench:
         return f"AB-{int(name) + 1 if name.isdecimal() else 1_000 + sum(name.encode())}"
 
 
+class GitHubBench:
+    """GitHub, which numbers its tickets and messages itself."""
+
+    traits = Traits(finds_signs=False, project="tag", addresses=False)
+
+    def __init__(self, suite: Suite, services: Services) -> None:
+        self._service = services.of(running_github)
+        self._suite = suite
+        self.desk = opened(suite, self._service)
+
+    def put(self, *rows: Mapping[str, JsonValue]) -> None:
+        self._service.tickets(sorted(rows, key=lambda row: str(row["id"])))
+
+    def ref(self, row_id: str) -> str:
+        return f"github:{self._service.number(row_id)}"
+
+    def customer_writes(self, ticket_id: str, text: str) -> None:
+        self._suite.clock.advance(1)
+        self._service.advance(1)
+        self._service.say(self._service.number(ticket_id), text)
+
+    async def aclose(self) -> None:
+        await self.desk.aclose()
+
+
 def zendesk_incremental(suite: Suite, services: Services) -> ZendeskBench:
     return ZendeskBench(suite, services, incremental=True)
 
 
 BENCHES: dict[str, Callable[[Suite, Services], Bench]] = {
+    "github": GitHubBench,
     "jira": JiraBench,
     "local": LocalBench,
     "remote": RemoteBench,

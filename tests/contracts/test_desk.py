@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from contracts.desks import BENCHES, Bench, Services, services
 from gatebook.errors import ConflictError, GatebookError, NotFoundError, UnsupportedError
-from gatebook_servers.tickets.desk import NewTicket, Patch, Status, Window, newest_from_customer
+from gatebook_servers.tickets.desk import NewTicket, Patch, Status, Visibility, Window, newest_from_customer
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
 from gatebook_servers.tickets.ports import DESKS
 from suite import Json, Suite
@@ -205,7 +205,8 @@ async def test_a_ticket_comes_back_as_it_was_written(bench: Bench) -> None:
     ref = await only(bench, {"body": body, "tags": ["a", "b c"], "channel": "email", "status": "open"})
     ticket = await bench.desk.get(ref)
     assert (ticket.ref, ticket.body, ticket.tags, ticket.status) == (ref, body, ("a", "b c"), "open")
-    assert (ticket.requester.name, ticket.requester.email) == ("Robin Reyes", "robin@customer.example")
+    known = ("Robin Reyes", "robin@customer.example") if bench.traits.addresses else ("Robin-Reyes", "")
+    assert (ticket.requester.name, ticket.requester.email) == known
     assert ticket.created_at == datetime(2026, 9, 20, 20, tzinfo=UTC)
 
 
@@ -237,13 +238,18 @@ async def test_messages_are_oldest_first_and_say_who_may_read_them(bench: Bench)
         message("c3", "2026-09-20T20:03:00Z", public=False, role="agent"),
         message("c10", "2026-09-20T20:04:00Z"),
     ]
+    said_as = [
+        ("text c1", "public", False),
+        ("text c2", "public", True),
+        ("text c3", "internal", True),
+        ("text c10", "public", False),
+    ]
     comments = await bench.desk.comments(await only(bench, {"comments": said}))
-    assert [comment.body for comment in comments] == [f"text {name}" for name in ("c1", "c2", "c3", "c10")]
-    assert len({comment.comment_id for comment in comments}) == 4
-    assert [comment.visibility for comment in comments] == ["public", "public", "internal", "public"]
-    assert [comment.ours for comment in comments] == [False, True, True, False]
+    there = [one for one in said_as if one[1] == "public" or bench.desk.capabilities.internal_notes]
+    assert [(comment.body, comment.visibility, comment.ours) for comment in comments] == there
+    assert len({comment.comment_id for comment in comments}) == len(there)
     assert comments[0].author.name == "Kim"
-    assert newest_from_customer(comments) == comments[3].comment_id
+    assert newest_from_customer(comments) == comments[-1].comment_id
 
 
 async def test_a_ticket_without_messages_has_none(bench: Bench) -> None:
@@ -281,8 +287,9 @@ async def test_a_message_needs_the_customers_newest_one_to_be_the_known_one(benc
     assert [comment.body for comment in await bench.desk.comments(ref)] == ["Forget it, I found it."]
     head = newest_from_customer(await bench.desk.comments(ref))
     await bench.desk.comment(ref, "Fine!", visibility="public", head=head, marker="gb-2")
-    await bench.desk.comment(ref, "Solved by itself", visibility="internal", head=head, marker="gb-3")
-    await bench.desk.comment(ref, "Whatever it is", visibility="internal", head=None, marker="gb-4")
+    note: Visibility = "internal" if bench.desk.capabilities.internal_notes else "public"
+    await bench.desk.comment(ref, "Solved by itself", visibility=note, head=head, marker="gb-3")
+    await bench.desk.comment(ref, "Whatever it is", visibility=note, head=None, marker="gb-4")
     assert len(await bench.desk.comments(ref)) == 4
 
 
@@ -333,7 +340,7 @@ async def test_a_created_ticket_is_there_as_written(bench: Bench) -> None:
     ticket = await bench.desk.get(first.ref)
     assert (ticket.subject, ticket.body, ticket.priority) == ("Disk is full", "On two hosts.", "Critical")
     assert (ticket.status, ticket.version) == ("new", first.version)
-    assert "OPS" in ticket.ref if bench.traits.project == "ref" else ticket.tags == ("ops",)
+    assert "OPS" in ticket.ref if bench.traits.project == "ref" else [tag.lower() for tag in ticket.tags] == ["ops"]
 
 
 async def test_an_operation_is_found_again_by_its_marker(bench: Bench) -> None:

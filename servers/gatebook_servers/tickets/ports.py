@@ -8,11 +8,17 @@ from gatebook.injection import Port
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
+from gatebook_servers.tickets.desks.github.desk import GitHubDesk
 from gatebook_servers.tickets.desks.jira.desk import open_jira
 from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.desks.zendesk.opening import open_zendesk
 
-DESKS: dict[str, Callable[[Runtime], TicketDesk]] = {"jira": open_jira, "local": LocalDesk, "zendesk": open_zendesk}
+DESKS: dict[str, Callable[[Runtime], TicketDesk]] = {
+    "github": GitHubDesk,
+    "jira": open_jira,
+    "local": LocalDesk,
+    "zendesk": open_zendesk,
+}
 
 
 def open_desk(runtime: Runtime) -> TicketDesk:

@@ -126,7 +126,8 @@ async def pull_tickets(
         await runtime.transact(lambda tx: Pulls(tx).acknowledge(name, cursor))
     return PulledPage(
         tickets=shown,
-        next_cursor=found.position if found.tickets else None,
+        # A desk may read on past what it does not hand out: the page is empty then, and leads on all the same.
+        next_cursor=found.position if found.tickets or not found.complete else None,
         complete=found.complete,
         naive_times=sum(ticket.naive_time for ticket in found.tickets),
     )

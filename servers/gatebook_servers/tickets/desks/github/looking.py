@@ -1,0 +1,137 @@
+"""What became of a write whose answer was lost. GitHub keeps markers in texts, and none of a change of fields."""
+
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from gatebook.database.port import Transaction
+from gatebook.errors import OutcomeUnknownError
+from gatebook.runtime import Runtime
+from gatebook_servers.tickets.desk import Applied, Patch
+from gatebook_servers.tickets.desks.github.changing import holds
+from gatebook_servers.tickets.desks.github.client import GitHubClient
+from gatebook_servers.tickets.desks.github.marking import marker_in
+from gatebook_servers.tickets.desks.github.reading import PREFIX, Issue, Said, is_own, number_of, version_of
+from gatebook_servers.tickets.desks.github.repository import MOST_SAID, Repository
+from gatebook_servers.tickets.desks.writing import Request
+
+SKEW_S = 600
+"""By how much GitHub's clock may be behind ours, seconds."""
+MOST_PAGES = 10
+"""Pages of new issues that a look-up reads, newest first."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A write on record."""
+
+    operation: str
+    request: Request
+    outcome: str
+    since: int
+    """From when on it may be found at GitHub, seconds since the epoch."""
+
+
+class LookUp:
+    """Looks for what was sent to one repository."""
+
+    def __init__(
+        self, runtime: Runtime, client: GitHubClient, repository: Repository, *, account: str, prefix: str
+    ) -> None:
+        self._transact = runtime.transact
+        self._login = client.login
+        self._repository = repository
+        self._account = account
+        self._prefix = prefix
+
+    async def find(self, ref: str, marker: str) -> Applied | None:
+        """Return what was applied with a marker; None when surely nothing was.
+
+        Raises:
+            OutcomeUnknownError: If GitHub does not tell.
+        """
+        sent = await self._transact(lambda tx: self._sent(tx, marker))
+        since = sent.since if sent else None
+        if not ref:
+            return await self._created(marker, since=since)
+        if sent and sent.operation == "update":
+            return self._changed(await self._repository.issue(number_of(ref)), sent, marker)
+        return await self._said(ref, marker, since=since)
+
+    async def _said(self, ref: str, marker: str, *, since: int | None) -> Applied | None:
+        login = await self._login()
+        comments = await self._repository.said(number_of(ref), since=since)
+        for said in reversed(comments):
+            if is_own(said.user, login) and marker_in(said.body or "") == marker:
+                return said_applied(ref, said)
+        if len(comments) >= MOST_SAID:
+            raise _cannot_tell()
+        return None
+
+    async def _created(self, marker: str, *, since: int | None) -> Applied | None:
+        login = await self._login()
+        listing = self._repository.newest(creator=login, since=since)
+        page = await listing.first()
+        for _ in range(MOST_PAGES):
+            for issue in page.issues:
+                if is_own(issue.user, login) and marker_in(issue.body or "") == marker:
+                    return created_applied(issue)
+            if not (page.next and page.issues) or page.issues[-1].created_at.timestamp() < (since or 0):
+                return None
+            page = await listing.follow(page.next)
+        raise _cannot_tell()
+
+    def _changed(self, issue: Issue, sent: Sent, marker: str) -> Applied | None:
+        """Compare an issue with what a change wanted: where it is so, it does not matter who made it so."""
+        if sent.outcome in ("not_applied", "conflict"):
+            return None
+        patch = Patch.model_validate(sent.request["patch"])
+        if sent.outcome == "applied" or holds(issue, patch, self._prefix):
+            return changed_applied(issue, marker)
+        if version_of(issue) == sent.request["base_version"]:
+            return None
+        raise _cannot_tell()
+
+    def _sent(self, tx: Transaction, marker: str) -> Sent | None:
+        row = tx.one(
+            """SELECT operation, request, outcome, sent_at FROM desk_writes
+               WHERE marker = :marker AND account = :account""",
+            marker=marker,
+            account=self._account,
+        )
+        if row is None:
+            return None
+        return Sent(
+            operation=str(row["operation"]),
+            request=cast("Request", json.loads(str(row["request"]))),
+            outcome=str(row["outcome"]),
+            since=int(float(row["sent_at"] or 0.0)) - SKEW_S,
+        )
+
+
+def said_applied(ref: str, said: Said) -> Applied:
+    """Return the proof of a comment."""
+    return Applied(
+        ref=ref, operation_id=str(said.id), version=f"{said.created_at:%Y-%m-%dT%H:%M:%SZ}", at=said.created_at
+    )
+
+
+def created_applied(issue: Issue) -> Applied:
+    """Return the proof of a new issue."""
+    return Applied(
+        ref=f"{PREFIX}{issue.number}",
+        operation_id=str(issue.number),
+        version=version_of(issue),
+        at=issue.created_at,
+    )
+
+
+def changed_applied(issue: Issue, marker: str) -> Applied:
+    """Return the proof of a change of fields."""
+    return Applied(ref=f"{PREFIX}{issue.number}", operation_id=marker, version=version_of(issue), at=issue.updated_at)
+
+
+def _cannot_tell() -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "GitHub does not tell whether this was applied.", next_step="A person has to look at the issue and settle it."
+    )

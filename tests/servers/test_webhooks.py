@@ -140,7 +140,7 @@ def test_over_http_a_webhook_ends_a_wait_and_is_off_without_a_secret(tmp_path: P
         waiting = subprocess.Popen([*COMMAND, "desk", "wait", "--within", "60"], env=environment(home))
         headers = signed(time.time())
         assert httpx.post(f"{url}/webhooks/zendesk", content=BODY, headers=headers, trust_env=False).status_code == 204
-        assert waiting.wait(timeout=60) == 0
+        assert waiting.wait(timeout=120) == 0
         assert httpx.get(f"{url}/webhooks/zendesk", trust_env=False).status_code == 405
 
 

@@ -641,4 +641,15 @@ PROMISES: dict[str, Promise] = {
             "servers/test_github.py::test_a_token_that_was_revoked_is_renewed_once_for_all",
         ),
     ),
+    "webhooks": Promise(
+        "A signed, fresh webhook wakes who waits, once; any other is refused, and all are off without a secret.",
+        (
+            "servers/test_webhooks.py::test_a_signed_delivery_wakes_who_waits_once",
+            "servers/test_webhooks.py::test_a_delivery_is_believed_once",
+            "servers/test_webhooks.py::test_a_delivery_that_is_not_fresh_is_refused",
+            "servers/test_webhooks.py::test_what_is_not_signed_as_it_should_be_is_refused",
+            "servers/test_webhooks.py::test_a_delivery_that_is_too_long_is_refused_before_it_is_looked_at",
+            "servers/test_webhooks.py::test_over_http_a_webhook_ends_a_wait_and_is_off_without_a_secret",
+        ),
+    ),
 }

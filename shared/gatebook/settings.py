@@ -107,6 +107,9 @@ class Settings(BaseSettings):
         description="`refresh_token` where a person authorised the client: `gatebook desk connect zendesk`.",
     )
     zendesk_oauth_scope: str = Field(default="read write", description="Scopes of the Zendesk OAuth client.")
+    zendesk_webhook_secret_file: Path | None = Field(
+        default=None, description="Signing secret of Zendesk's webhook, which is off without: [desks](desks.md)."
+    )
     jira_url: Annotated[str, AfterValidator(_reachable_safely)] = Field(
         default="", description="The Jira site, such as `https://acme.atlassian.net`: [desks](desks.md)."
     )

@@ -33,6 +33,13 @@ from suite import REPLY, ticket
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 CANARY = "canary"
+TROUBLED = 2
+"""How many of the calls are made while something is wrong."""
+POLICY = """
+version = 1
+always_allow = ["tickets.create_ticket"]
+always_review = ["tickets.escalate_ticket"]
+"""
 FAKES = Path(__file__).parents[1] / "fakes"
 
 
@@ -128,26 +135,15 @@ def canaries() -> dict[str, str]:
     return {f"GATEBOOK_{name.upper()}": f"{CANARY}-{name}" for name in secret if name != "database_url"}
 
 
-def faults(stage: Stage, elsewhere: Foreign) -> list[Json | None]:
-    """What goes wrong, one after the other; None is nothing."""
+def faults(stage: Stage, elsewhere: Foreign) -> list[Json]:
+    """What goes wrong, one after the other."""
     away: Json = {"location": f"{elsewhere.url}/away", **stage.echo}
     link: Json = {"link": f'<{elsewhere.url}/next>; rel="next"', **stage.echo}
     every: Json = {"on": "(GET|POST|PATCH|PUT) .*", "times": None}
-    statuses: list[tuple[int, Json]] = [
-        (401, stage.echo),
-        (403, stage.echo),
-        (500, stage.echo),
-        (302, away),
-        (307, away),
-    ]
+    statuses = [(401, stage.echo), (403, stage.echo), (500, stage.echo), (302, away), (307, away), (200, link)]
     return [
-        None,
         *({**every, "kind": "status", "status": status, "headers": headers} for status, headers in statuses),
-        {**every, "kind": "status", "status": 200, "headers": link},
-        {**every, "kind": "half"},
-        {**every, "kind": "garbled"},
-        {**every, "kind": "reset"},
-        None,
+        *({**every, "kind": kind} for kind in ("half", "garbled", "reset")),
     ]
 
 
@@ -177,6 +173,7 @@ class Installation:
             "GATEBOOK_DESK": self.stage.name,
             "GATEBOOK_CEILING": "send",
             "GATEBOOK_LOG_LEVEL": "DEBUG",
+            "GATEBOOK_CALL_S": "3",
             **canaries(),
             **self.stage.settings,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector.url,
@@ -206,11 +203,20 @@ class Installation:
             async with Client(stdio_client(command, errlog=errors)) as client:
                 started = (await client.call_tool("start_run", {"key": "night"})).structured_content
                 assert started is not None
-                for number, fault in enumerate(faults(self.stage, elsewhere)):
-                    self.stage.desk.faults(*([fault] if fault else []))
-                    for tool, arguments in calls(self.stage.ref, str(number)):
-                        result = await client.call_tool(tool, {**arguments, "run_id": started["run_id"]})
-                        self.sinks.texts[f"{tool} {number}"] = text_of(result)
+
+                async def call(tool: str, arguments: dict[str, JsonValue], *, when: str) -> None:
+                    result = await client.call_tool(tool, {**arguments, "run_id": started["run_id"]})
+                    self.sinks.texts[f"{tool} {when}"] = text_of(result)
+
+                # In between all is well, or else the breaker would keep the later faults from happening.
+                for number, fault in enumerate([None, *faults(self.stage, elsewhere)]):
+                    if fault is not None:
+                        self.stage.desk.faults(fault)
+                        for tool, arguments in calls(self.stage.ref, f"in trouble {number}")[:TROUBLED]:
+                            await call(tool, arguments, when=f"in trouble {number}")
+                        self.stage.desk.faults()
+                    for tool, arguments in calls(self.stage.ref, f"behind {number}"):
+                        await call(tool, arguments, when=f"behind {number}")
         self.sinks.texts["stderr of the server"] = (self.home.parent / "stderr").read_text(encoding="utf-8")
 
     def look(self) -> None:
@@ -241,15 +247,15 @@ _ACCOUNTS = "SELECT account FROM desk_tokens"
 
 
 def calls(ref: str, number: str) -> list[tuple[str, dict[str, JsonValue]]]:
-    """Return a night's calls."""
+    """Return a night's calls, first those that are also made in trouble."""
     return [
-        ("list_tickets", {}),
-        ("pull_tickets", {"subscription": number}),
         ("get_ticket", {"ref": ref}),
+        ("create_ticket", {"project": "OPS", "title": f"Disk {number} is full"}),
+        ("list_tickets", {}),
+        ("pull_tickets", {"subscription": number.replace(" ", "-"), "since": "2026-09-21T00:00:00Z"}),
         ("list_comments", {"ref": ref}),
         ("search_tickets", {"text": "board"}),
         ("draft_reply", {"ref": ref, "body": f"{REPLY} {number}"}),
-        ("create_ticket", {"project": "OPS", "title": f"Disk {number} is full"}),
         ("escalate_ticket", {"ref": ref, "reason": "They wait."}),
     ]
 
@@ -263,6 +269,8 @@ async def test_no_credential_is_anywhere_whatever_the_desk_answers(tmp_path: Pat
     sinks = Sinks()
     with STAGES[name]() as stage, foreign() as elsewhere, foreign() as collector:
         installation = Installation(tmp_path / "home", stage, collector, sinks)
+        installation.home.mkdir(mode=0o700)
+        (installation.home / "policy.toml").write_text(POLICY, encoding="utf-8")
         for arguments, given in stage.given.items():
             installation.run(*arguments, given=given)
         await installation.work(elsewhere)
@@ -275,6 +283,8 @@ async def test_no_credential_is_anywhere_whatever_the_desk_answers(tmp_path: Pat
         assert elsewhere.heard == []
     assert sinks.found() == []
     assert collector.heard, "something was told"
+    troubles = {text for where, text in sinks.texts.items() if "in trouble" in where}
+    assert sum('"is_error":true' in text or '"isError":true' in text for text in troubles) >= len(troubles) / 2
     assert any("recorded call" in where for where in sinks.texts)
     assert not stage.given or CANARY in "".join(installation.kept), "there was something to find"
 

@@ -1,9 +1,10 @@
-"""`gatebook desk connect` and `disconnect`, and what `gatebook doctor` finds at the desk."""
+"""`gatebook desk connect`, `disconnect` and `wait`, and what `gatebook doctor` finds at the desk."""
 
 import argparse
 import getpass
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -19,7 +20,10 @@ from gatebook_servers.commands.output import say
 from gatebook_servers.tickets.checking import Checked, Finding
 from gatebook_servers.tickets.connections import CONNECTIONS
 from gatebook_servers.tickets.ports import configured_desk
+from gatebook_servers.tickets.waking import woken
 
+NOTHING_NEW = 3
+"""Exit code of a wait whose time was over."""
 CHECK_S = 10.0
 """How long a desk may take to check itself, seconds."""
 _MOST_BYTES = 10_000
@@ -28,7 +32,9 @@ _TOKEN = TypeAdapter[str](Printable)
 
 def add(commands: Commands) -> None:
     """Declare the commands."""
-    desk = commands.add_parser("desk", help="the desk's credentials").add_subparsers(required=True, metavar="ACTION")
+    desk = commands.add_parser("desk", help="the desk's credentials and webhooks").add_subparsers(
+        required=True, metavar="ACTION"
+    )
     connect = desk.add_parser("connect", help="begin with a refresh token, from a pipe, a file or as you are asked")
     connect.add_argument("desk", choices=sorted(CONNECTIONS))
     connect.add_argument("--file", type=Path, help="where the refresh token stands, alone")
@@ -36,6 +42,9 @@ def add(commands: Commands) -> None:
     disconnect = desk.add_parser("disconnect", help="forget the desk's tokens; revoke them there as well")
     disconnect.add_argument("desk", choices=sorted(CONNECTIONS))
     disconnect.set_defaults(run=disconnect_command)
+    wait = desk.add_parser("wait", help="end when a webhook told of something new; the exit code is 3 when none did")
+    wait.add_argument("--within", type=float, default=3_600, metavar="SECONDS")
+    wait.set_defaults(run=wait_command)
 
 
 def connect_command(options: argparse.Namespace) -> int:
@@ -59,6 +68,12 @@ def disconnect_command(options: argparse.Namespace) -> int:
         forgotten = anyio.run(RenewingCredentials(runtime, grant).disconnect)
     say(f"{grant.account} {'is disconnected; revoke the tokens there as well' if forgotten else 'was not connected'}")
     return 0
+
+
+def wait_command(options: argparse.Namespace) -> int:
+    """Wait for a webhook. What was told while nobody waited ends the next wait at once."""
+    with opened() as runtime:
+        return 0 if anyio.run(partial(woken, runtime, within_s=options.within)) else NOTHING_NEW
 
 
 def desk_findings() -> Sequence[Finding]:

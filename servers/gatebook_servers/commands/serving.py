@@ -13,7 +13,7 @@ from gatebook.telemetry import configure_logging, start_telemetry
 from gatebook.toolset import build_server
 from gatebook.transports.auth import ensure_token
 from gatebook.transports.ending import Background, no_background, run_background
-from gatebook.transports.hooks import NO_HOOKS, Hook
+from gatebook.transports.hooks import NO_HOOKS, NO_WEBHOOKS, Hook, Webhook
 from gatebook_servers.catalogue import SERVERS, catalogue
 from gatebook_servers.commands.context import Commands, opened, worker_of
 from gatebook_servers.commands.output import complain, say
@@ -54,7 +54,9 @@ def serve_command(options: argparse.Namespace) -> int:
     configure_logging(settings.log_level)
     background = worker_of(runtime, names).run
     hooks = _hooks(runtime) if "approvals" in names and options.transport != "stdio" else NO_HOOKS
-    return serve_over(options, settings, servers, on_stop=stopping(runtime), background=background, hooks=hooks)
+    webhooks = _webhooks(runtime) if "tickets" in names and options.transport != "stdio" else NO_WEBHOOKS
+    stop = stopping(runtime)
+    return serve_over(options, settings, servers, on_stop=stop, background=background, hooks=hooks, webhooks=webhooks)
 
 
 def serve_over(
@@ -65,6 +67,7 @@ def serve_over(
     on_stop: Callable[[], None],
     background: Background = no_background,
     hooks: Mapping[str, Hook] = NO_HOOKS,
+    webhooks: Mapping[str, Webhook] = NO_WEBHOOKS,
 ) -> int:
     """Serve over the transport of the options until the client leaves or a signal comes; the exit code.
 
@@ -75,6 +78,7 @@ def serve_over(
         on_stop: Called once when no call runs any more.
         background: Work beside the serving.
         hooks: What else is answered over HTTP, by name.
+        webhooks: What other companies' servers may tell over HTTP, by name.
 
     Raises:
         ConfigurationError: If the address cannot be used.
@@ -98,7 +102,15 @@ def serve_over(
 
     try:
         http = HttpOptions(host=settings.host, port=port, token=ensure_token(token_file), principal=settings.principal)
-        return run_http(servers, http, on_stop=on_stop, announce=announce, background=background, hooks=hooks)
+        return run_http(
+            servers,
+            http,
+            on_stop=on_stop,
+            announce=announce,
+            background=background,
+            hooks=hooks,
+            webhooks=webhooks,
+        )
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"{error}.", next_step="Choose a free loopback address and port.") from error
 
@@ -121,6 +133,16 @@ def _hooks(runtime: Runtime) -> Mapping[str, Hook]:
     from gatebook_servers.commands.hooks import PATH, claude_code_hook  # noqa: PLC0415
 
     return {PATH: claude_code_hook(runtime)}
+
+
+def _webhooks(runtime: Runtime) -> Mapping[str, Webhook]:
+    file = runtime.settings.zendesk_webhook_secret_file
+    if file is None:
+        return NO_WEBHOOKS
+    # Imported here: it loads a room.
+    from gatebook_servers.tickets.waking import ZENDESK, ZendeskWebhook, read_secret  # noqa: PLC0415
+
+    return {ZENDESK: ZendeskWebhook(runtime, read_secret(file))}
 
 
 def stopping(runtime: Runtime) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""What a host asks by itself over HTTP, outside MCP."""
+"""What a host asks by itself over HTTP, and what another company's server tells, outside MCP."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -14,4 +14,17 @@ class Hook(Protocol):
         ...
 
 
+class Webhook(Protocol):
+    """Takes what another company's server tells. It has no token of ours; its signature says whose it is."""
+
+    async def __call__(self, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Take a delivery, with its headers by name in small letters; False when it is not to be believed.
+
+        Raises:
+            GatebookError: If it cannot be taken just now.
+        """
+        ...
+
+
+NO_WEBHOOKS: Mapping[str, Webhook] = {}
 NO_HOOKS: Mapping[str, Hook] = {}

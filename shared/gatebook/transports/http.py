@@ -20,20 +20,24 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gatebook.errors import GatebookError
 from gatebook.transports.auth import StaticTokenVerifier
 from gatebook.transports.conversation import Conversation
 from gatebook.transports.ending import Background, no_background, seconds_from_now
-from gatebook.transports.hooks import NO_HOOKS, Hook
+from gatebook.transports.hooks import NO_HOOKS, NO_WEBHOOKS, Hook, Webhook
 from gatebook.transports.serving import Underway, in_url, is_loopback, run_app
 
 L = TypeVar("L")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Longest request body; a longer one is answered with 413 before anything is parsed."""
+
+MAX_DELIVERY_BYTES = 256 * 1024
+"""Longest body of a webhook, which is read before anybody knows whose it is."""
 
 _LISTEN = (b"mcp-method", b"subscriptions/listen")
 
@@ -70,17 +74,23 @@ class HttpOptions:
 
 
 def build_app(
-    servers: Mapping[str, MCPServer[L]], options: HttpOptions, *, hooks: Mapping[str, Hook] = NO_HOOKS
+    servers: Mapping[str, MCPServer[L]],
+    options: HttpOptions,
+    *,
+    hooks: Mapping[str, Hook] = NO_HOOKS,
+    webhooks: Mapping[str, Webhook] = NO_WEBHOOKS,
 ) -> Starlette:
     """Compose the ASGI app.
 
-    For each server it has `/NAME/mcp` and `/NAME/sse` with `/NAME/messages/`, for each hook `/hooks/NAME`, and
-    `/healthz`.
+    For each server it has `/NAME/mcp` and `/NAME/sse` with `/NAME/messages/`, for each hook `/hooks/NAME`, for each
+    webhook `/webhooks/NAME`, and `/healthz`.
 
-    Everything but `/healthz` needs the bearer token. The app's lifespan enters the lifespan of every server for
-    streamable HTTP; the SDK enters it once more for each SSE connection, so what is expensive belongs to the process.
+    Everything but `/healthz` and the webhooks, which are signed, needs the bearer token. The app's lifespan enters the
+    lifespan of every server for streamable HTTP; the SDK enters it once more for each SSE connection, so what is
+    expensive belongs to the process.
     """
-    return _compose(servers, options, Underway(), partial(no_background, anyio.Event()), hooks=hooks)
+    nothing = partial(no_background, anyio.Event())
+    return _compose(servers, options, Underway(), nothing, hooks=hooks, webhooks=webhooks)
 
 
 def run_http(
@@ -91,6 +101,7 @@ def run_http(
     announce: Callable[[str], None],
     background: Background = no_background,
     hooks: Mapping[str, Hook] = NO_HOOKS,
+    webhooks: Mapping[str, Webhook] = NO_WEBHOOKS,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then let calls in flight finish for `drain_s` seconds.
 
@@ -103,6 +114,7 @@ def run_http(
         announce: Called with the base URL, such as `http://127.0.0.1:8420`, once requests are accepted.
         background: Work beside the serving; what it is at when the end begins has `drain_s` too.
         hooks: By the name in their path.
+        webhooks: By the name in their path.
 
     Returns:
         The exit code: 143 after SIGTERM, 130 after SIGINT.
@@ -111,7 +123,7 @@ def run_http(
         OSError: The port cannot be bound.
     """
     return run_app(
-        partial(_compose, servers, options, hooks=hooks),
+        partial(_compose, servers, options, hooks=hooks, webhooks=webhooks),
         host=options.host,
         port=options.port,
         drain_s=options.drain_s,
@@ -128,6 +140,7 @@ def _compose(
     work: Callable[[], Coroutine[object, object, None]],
     *,
     hooks: Mapping[str, Hook],
+    webhooks: Mapping[str, Webhook],
 ) -> Starlette:
     security = _security(options)
     mounts = [_mounted(name, _routes(server, security, underway)) for name, server in servers.items()]
@@ -135,6 +148,7 @@ def _compose(
         mounts.append(
             _mounted("hooks", [Route(f"/{name}", _answered(hook), methods=["POST"]) for name, hook in hooks.items()])
         )
+    signed = [Route(f"/webhooks/{name}", _told(webhook), methods=["POST"]) for name, webhook in webhooks.items()]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -149,7 +163,7 @@ def _compose(
     # authorization server, and there is none: the one token is a file on this machine.
     verifier = StaticTokenVerifier(options.token, principal=options.principal)
     return Starlette(
-        routes=[Route("/healthz", _healthz), *mounts],
+        routes=[Route("/healthz", _healthz), *signed, *mounts],
         middleware=[
             Middleware(_AddressCheck, security=security),
             Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(verifier)),
@@ -183,13 +197,26 @@ def _answered(hook: Hook) -> Callable[[Request], Awaitable[JSONResponse]]:
     return answer
 
 
-async def _body(request: Request) -> bytes:
+def _told(webhook: Webhook) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        body = await _body(request, most=MAX_DELIVERY_BYTES + 1)
+        if len(body) > MAX_DELIVERY_BYTES:
+            return Response(status_code=413)
+        try:
+            return Response(status_code=204 if await webhook(body, request.headers) else 403)
+        except GatebookError:
+            return Response(status_code=503)
+
+    return answer
+
+
+async def _body(request: Request, *, most: int = MAX_BODY_BYTES) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > most:
             break
-    return body[:MAX_BODY_BYTES]
+    return body[:most]
 
 
 async def _healthz(_request: Request) -> JSONResponse:

@@ -13,3 +13,18 @@ CREATE TABLE desk_tokens (
   refused TEXT NOT NULL,
   refused_until DOUBLE PRECISION NOT NULL
 );
+
+-- Webhooks that wake -------------------------------------------------------------------------------------------------
+
+-- How often each source told of something, and how often somebody who waits was told of it.
+CREATE TABLE desk_wakes (
+  source TEXT PRIMARY KEY,
+  told INTEGER NOT NULL,
+  taken INTEGER NOT NULL
+);
+
+-- What was heard already, as long as it would still be fresh.
+CREATE TABLE desk_deliveries (
+  signature TEXT PRIMARY KEY,
+  heard_at DOUBLE PRECISION NOT NULL
+);

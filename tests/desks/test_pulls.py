@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 SEED = 20261128
 FEW = Plan(tickets=240, long=8, interruptions=15, changes=12, limits=(5, 15))
-MANY = Plan(tickets=20_000, long=60, interruptions=50, changes=200, limits=(15, 25, 50))
+MANY = Plan(tickets=20_000, long=200, interruptions=50, changes=200, limits=(15, 25, 50))
 MOST_GROWN_MB = 32.0
 
 

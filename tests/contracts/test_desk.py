@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from contracts.desks import BENCHES, Bench, Services, services
 from gatebook.errors import ConflictError, GatebookError, NotFoundError, UnsupportedError
+from gatebook_servers.tickets.checking import Checked
 from gatebook_servers.tickets.desk import NewTicket, Patch, Status, Visibility, Window, newest_from_customer
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
 from gatebook_servers.tickets.ports import DESKS
@@ -365,6 +366,12 @@ async def test_a_desk_is_as_fenced_as_it_says(bench: Bench) -> None:
     created = [await bench.desk.create(new, marker="gb-2") for _ in range(2)]
     assert len(await bench.desk.comments(ref)) == len({done.operation_id for done in said}) == times
     assert len(await refs(bench)) - 1 == len({done.ref for done in created}) == times
+
+
+async def test_a_desk_of_another_company_tells_doctor_that_it_answers(bench: Bench) -> None:
+    found = {finding.check: finding for finding in await bench.desk.check()} if isinstance(bench.desk, Checked) else {}
+    assert ("desk" in found) is (bench.desk.account != "local")
+    assert all(finding.ok for name, finding in found.items() if name != "clock"), found
 
 
 async def test_a_dry_run_reads_and_never_writes(bench: Bench, suite: Suite) -> None:

@@ -3,6 +3,7 @@
 A new desk adds a class of a few lines and a row to `STANDS`. The numbers of tickets begin with 1.
 """
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,18 @@ from typing import Generic, Literal, Protocol, TypeVar, cast
 from pydantic import JsonValue
 
 from contracts.desks import LocalBench, Services
+from fakes.github import NOBODY, TOKEN, GitHubService, running_github
+from fakes.jira import JiraService, running_jira
 from fakes.line import Line
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
 from fakes.services import RunningService
+from fakes.zendesk import ADDRESS, ZendeskService, running_zendesk
+from fakes.zendesk import TOKEN as API_TOKEN
 from gatebook.clock import ManualClock
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
+from gatebook_servers.tickets.desks.github.desk import GitHubDesk
+from gatebook_servers.tickets.desks.jira.adf import text_of
 from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
 from suite import Json, Suite, ticket
@@ -166,6 +173,113 @@ class RemoteStand(Served[RemoteService]):
         return "reply" in self.traits.fenced
 
 
+class ZendeskStand(Served[ZendeskService]):
+    """A Zendesk account, whose numbers are the rows'."""
+
+    def settings(self, home: Path) -> dict[str, str]:
+        del home
+        return {"zendesk_url": self.service.url, "zendesk_email": ADDRESS, "zendesk_api_token": API_TOKEN}
+
+    def put(self, suite: Suite, *rows: Mapping[str, JsonValue]) -> None:
+        del suite
+        self.service.tickets([{**row, "id": int(str(row["id"]).removeprefix("AB-"))} for row in rows])
+
+    def ref(self, number: int) -> str:
+        return f"zendesk:{number}"
+
+    def customer_writes(self, suite: Suite, number: int, text: str) -> None:
+        del suite
+        self.service.customer_writes(number, text)
+
+    def texts(self, suite: Suite) -> list[str]:
+        del suite
+        state = self.service.state()
+        comments = cast("Mapping[str, list[Json]]", state["comments"])
+        tickets = cast("Mapping[str, Json]", state["tickets"])
+        said = [str(comment["body"]) for messages in comments.values() for comment in messages]
+        tags = [tag for found in tickets.values() for tag in cast("Sequence[str]", found["tags"])]
+        return [*said, *tags, *(str(found["subject"]) for found in tickets.values())]
+
+
+class JiraStand(Served[JiraService]):
+    """A Jira site whose project AB has a service desk."""
+
+    def settings(self, home: Path) -> dict[str, str]:
+        del home
+        return {"jira_url": self.service.url, "jira_email": "bot@acme.example", "jira_api_token": "token"}
+
+    def ref(self, number: int) -> str:
+        return f"jira:AB-{number}"
+
+    def customer_writes(self, suite: Suite, number: int, text: str) -> None:
+        del suite
+        self.service.customer_writes(f"AB-{number}", text)
+
+    def texts(self, suite: Suite) -> list[str]:
+        del suite
+        issues = cast("Mapping[str, Json]", self.service.state()["issues"]).values()
+        said = [text_of(one["body"]) for issue in issues for one in cast("list[Json]", issue["comments"])]
+        fields = [cast("Json", issue["fields"]) for issue in issues]
+        tags = [tag for found in fields for tag in cast("Sequence[str]", found["labels"])]
+        return [*said, *tags, *(str(found["summary"]) for found in fields)]
+
+
+@dataclass
+class _Followed(ManualClock):
+    """A clock that the fake GitHub follows: it wants a second between two writes."""
+
+    service: GitHubService | None = None
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        if self.service:
+            self.service.advance(seconds)
+
+
+class GitHubStand(Served[GitHubService]):
+    """A repository, which numbers its issues itself. Time passes where the desk waits."""
+
+    _names: Mapping[str, int] = {}
+
+    def _numbered(self, number: int) -> int:
+        if f"AB-{number}" not in self._names:
+            self._names = cast("dict[str, int]", self.service.state()["names"])
+        return self._names.get(f"AB-{number}", NOBODY)
+
+    def settings(self, home: Path) -> dict[str, str]:
+        home.mkdir(parents=True, exist_ok=True)
+        token = home / "github-token"
+        token.write_text(f"{TOKEN}\n", encoding="ascii")
+        where = {"github_repository": "acme/support", "github_url": self.service.url}
+        return {**where, "github_token_file": str(token)}
+
+    def clock(self) -> ManualClock:
+        return _Followed(BEGINNING, service=self.service)
+
+    def ref(self, number: int) -> str:
+        return f"github:{self._numbered(number)}"
+
+    def customer_writes(self, suite: Suite, number: int, text: str) -> None:
+        suite.clock.advance(1)
+        self.service.say(self._numbered(number), text)
+
+    def open(self, suite: Suite, runtime: Runtime) -> TicketDesk:
+        async def pause(seconds: float) -> None:
+            suite.clock.advance(seconds)
+
+        desk = runtime.ports[open_desk] = GitHubDesk(runtime, pause=pause)
+        return desk
+
+    def texts(self, suite: Suite) -> list[str]:
+        del suite
+        state = self.service.state()
+        issues = cast("Mapping[str, Json]", state["issues"]).values()
+        comments = cast("Mapping[str, list[Json]]", state["comments"])
+        said = [str(one["body"]) for messages in comments.values() for one in messages]
+        tags = [json.dumps(issue["labels"]) for issue in issues]
+        return [*said, *tags, *(str(issue["title"]) for issue in issues)]
+
+
 class Embedded:
     """The desk in Gatebook's own database. What it has for a network is a `Line`."""
 
@@ -230,10 +344,31 @@ def _remote_fenced() -> Generator[Stand]:
         yield RemoteStand(Traits("remote, fenced", "remote", fenced=frozenset(SENDINGS)), service)
 
 
+@contextmanager
+def _zendesk() -> Generator[Stand]:
+    with running_zendesk() as service:
+        yield ZendeskStand(Traits("zendesk", "zendesk", fenced=frozenset(SENDINGS), one_at_a_time=True), service)
+
+
+@contextmanager
+def _jira() -> Generator[Stand]:
+    with running_jira() as service:
+        yield JiraStand(Traits("jira", "jira", project="AB"), service)
+
+
+@contextmanager
+def _github() -> Generator[Stand]:
+    with running_github() as service:
+        yield GitHubStand(Traits("github", "github", ("reply", "create", "update")), service)
+
+
 STANDS: dict[str, Callable[[], AbstractContextManager[Stand]]] = {
     "local": _embedded,
     "remote": _remote,
     "remote, fenced": _remote_fenced,
+    "zendesk": _zendesk,
+    "jira": _jira,
+    "github": _github,
 }
 
 

@@ -134,7 +134,8 @@ async def test_another_ones_token_is_refused(suite: Suite, jira: JiraService) ->
         ({"jira_email": ""}, "GATEBOOK_JIRA_EMAIL"),
         ({"jira_api_token": None}, "GATEBOOK_JIRA_API_TOKEN"),
         ({"jira_projects": "SUP,;drop"}, "GATEBOOK_JIRA_PROJECTS"),
-        ({"jira_oauth_client_id": "client"}, "GATEBOOK_JIRA_OAUTH_CLIENT_ID"),
+        ({"jira_oauth_client_id": "client"}, "GATEBOOK_JIRA_CLOUD_ID"),
+        ({"jira_oauth_client_id": "client", "jira_cloud_id": "a1b2"}, "GATEBOOK_JIRA_OAUTH_CLIENT_SECRET"),
     ],
 )
 def test_what_is_missing_is_named(suite: Suite, jira: JiraService, settings: dict[str, object], named: str) -> None:

@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -28,11 +28,12 @@ from gatebook.errors import (
 )
 from gatebook.http import FixedCredentials
 from gatebook.retry import AmbiguousError, without_waiting
+from gatebook.tokens import RenewingCredentials
 from gatebook_servers.cli import main
 from gatebook_servers.tickets.desk import Applied, NewTicket, Patch, Slice, Visibility, Window, newest_from_customer
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
 from gatebook_servers.tickets.desks.zendesk.desk import ZendeskDesk
-from gatebook_servers.tickets.desks.zendesk.opening import advice, open_zendesk
+from gatebook_servers.tickets.desks.zendesk.opening import open_zendesk
 from gatebook_servers.tickets.ports import open_desk
 from suite import Json, Suite
 
@@ -660,26 +661,39 @@ async def test_a_real_desk_reaches_no_further_than_drafts_until_the_operator_say
 
 
 def test_doctor_says_when_api_tokens_end_and_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, service: ZendeskService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {"HOME": str(tmp_path / "home"), "DESK": "zendesk", "ZENDESK_URL": "https://acme.zendesk.com"}
+    given = {"HOME": str(tmp_path / "home"), "DESK": "zendesk", "ZENDESK_URL": service.url}
     for name, value in {**given, "ZENDESK_EMAIL": ADDRESS, "ZENDESK_API_TOKEN": TOKEN}.items():
         monkeypatch.setenv(f"GATEBOOK_{name}", value)
 
-    def told() -> Json:
+    def told() -> dict[str, str]:
         main(["doctor", "--json"])
-        checks = cast("list[Json]", json.loads(capsys.readouterr().out))
-        return next(check for check in checks if check["check"] == "Zendesk")
+        return {check["check"]: check["detail"] for check in json.loads(capsys.readouterr().out)}
 
-    assert "30 April 2027" in str(told()["detail"])
+    assert "30 April 2027" in told()["ends"]
     monkeypatch.delenv("GATEBOOK_ZENDESK_EMAIL")
-    assert (told()["ok"], "missing" in str(told()["detail"])) == (False, True)
+    assert "missing" in told()["desk"]
 
 
-def test_after_their_end_api_tokens_will_not_do(tmp_path: Path) -> None:
-    suite = Suite(tmp_path / "home", overrides=settings())
-    assert advice(suite.runtime.settings, date(2027, 4, 30))[0]
-    assert not advice(suite.runtime.settings, date(2027, 5, 1))[0]
+@pytest.mark.parametrize(("day", "level"), [("2026-10-01", "ok"), ("2027-04-30", "warning"), ("2027-05-01", "wrong")])
+async def test_after_their_end_api_tokens_will_not_do(
+    suite: Suite, service: ZendeskService, day: str, level: str
+) -> None:
+    desk = zendesk_desk(suite.runtime, service)
+    suite.clock.advance(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp() - suite.clock.now())
+    ends = next(finding for finding in await desk.check() if finding.check == "ends")
+    assert ends.level == level
+    await desk.aclose()
+
+
+def test_with_an_oauth_client_the_tokens_renew(tmp_path: Path) -> None:
+    suite = Suite(
+        tmp_path / "home",
+        overrides=settings(zendesk_oauth_client_id="night", zendesk_oauth_client_secret="kept"),
+    )
+    desk = open_zendesk(suite.runtime)
+    assert isinstance(desk._api.credentials, RenewingCredentials)
     suite.close()
 
 

@@ -4,7 +4,7 @@ A finding holds no text of the other side: what is printed there would else be t
 """
 
 import email.utils
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Literal, Protocol, runtime_checkable
 
@@ -12,9 +12,10 @@ from pydantic import computed_field
 
 from gatebook.clock import moment
 from gatebook.errors import GatebookError
-from gatebook.http import Answer
+from gatebook.http import Answer, Credentials
 from gatebook.intents import Value
 from gatebook.retry import AmbiguousError
+from gatebook.runtime import Runtime
 from gatebook.tokens import RenewingCredentials
 
 SKEW_S = 60.0
@@ -62,6 +63,33 @@ class Checked(Protocol):
             GatebookError: As any call of the desk; it is told as a finding.
         """
         ...
+
+
+async def checked(
+    runtime: Runtime,
+    account: str,
+    credentials: Credentials,
+    ask: Callable[[], Awaitable[Answer]],
+    *,
+    limit: str = "x-ratelimit-limit",
+    left: str = "x-ratelimit-remaining",
+) -> list[Finding]:
+    """Say what can be said of most desks: their tokens, whether they answer, their clock and their limit.
+
+    Args:
+        runtime: The process's ports.
+        account: The desk's.
+        credentials: Who asks.
+        ask: Asks for something harmless.
+        limit: The header with the most requests of a while.
+        left: The header with those that are left.
+    """
+    found: list[Finding] = []
+    if isinstance(credentials, RenewingCredentials):
+        now, steady = await runtime.transact(lambda tx: (tx.now, tx.steady), durable=False)
+        found.append(await renewing(credentials, now=now, steady=steady))
+    answer, findings = await reached(account, ask(), now=runtime.clock.now())
+    return [*found, *findings, *(rate(answer.headers, limit=limit, left=left) if answer else [])]
 
 
 async def reached(account: str, asking: Awaitable[Answer], *, now: float) -> tuple[Answer | None, list[Finding]]:

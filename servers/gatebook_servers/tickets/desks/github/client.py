@@ -45,22 +45,22 @@ class GitHubClient:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         open_client = partial(HttpClient, settings.github_url, headers=_HEADERS, refusal=refusal)
-        self._credentials = credentials_of(settings, open_client, clock)
-        self._http = open_client(credentials=self._credentials)
+        self.credentials = credentials_of(settings, open_client, clock)
+        self._http = open_client(credentials=self.credentials)
         self._answers = _Answers()
         self._login = ""
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if isinstance(self._credentials, AppCredentials):
-            await self._credentials.aclose()
+        if isinstance(self.credentials, AppCredentials):
+            await self.credentials.aclose()
         await self._http.aclose()
 
     async def login(self) -> str:
         """Return the account as which we write."""
         if not self._login:
-            if isinstance(self._credentials, AppCredentials):
-                self._login = await self._credentials.login()
+            if isinstance(self.credentials, AppCredentials):
+                self._login = await self.credentials.login()
             else:
                 self._login = parsed(USER, (await self.read("/user")).body).login
         return self._login

@@ -14,6 +14,7 @@ import anyio
 from gatebook.errors import ConfigurationError, ConflictError, RateLimitedError, UnsupportedError
 from gatebook.retry import AmbiguousError
 from gatebook.runtime import Runtime
+from gatebook_servers.tickets.checking import Finding, checked
 from gatebook_servers.tickets.desk import (
     Applied,
     Capabilities,
@@ -73,6 +74,7 @@ class GitHubDesk:
             )
         self._prefix = settings.github_priority_prefix
         self._account = f"github/{settings.github_repository.lower()}"
+        self._runtime = runtime
         self._client = GitHubClient(settings, runtime.clock)
         self._repository = Repository(self._client, settings.github_repository)
         self._writes = DeskWrites(runtime, self._account)
@@ -87,6 +89,9 @@ class GitHubDesk:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def check(self) -> Sequence[Finding]:
+        return await checked(self._runtime, self._account, self._client.credentials, self._repository.anything)
 
     async def page(self, window: Window, *, position: str, limit: int) -> Slice:
         place = Place.read(position)

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from pydantic import JsonValue, TypeAdapter
 
 from gatebook.errors import NotFoundError, UnsupportedError, UpstreamUnavailableError
+from gatebook.http import Answer
 from gatebook.retry import AmbiguousError
 from gatebook_servers.tickets.desks.github.client import GitHubClient
 from gatebook_servers.tickets.desks.github.listing import PAGE, Listing, stamp
@@ -32,6 +33,10 @@ class Repository:
         self._client = client
         self._name = name
         self._issues = f"/repos/{name}/issues"
+
+    async def anything(self) -> Answer:
+        """Ask for something harmless."""
+        return await self._client.read(self._issues, {"per_page": "1"})
 
     async def issue(self, number: int) -> Issue:
         """Return an issue.

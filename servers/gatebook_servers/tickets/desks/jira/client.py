@@ -125,6 +125,10 @@ class JiraClient:
         """Close the connections."""
         await self._http.aclose()
 
+    async def anything(self) -> Answer:
+        """Ask for something harmless."""
+        return await self._http.ask("GET", f"{_API}/myself", operation=Operation.READ)
+
     async def read(
         self, kind: type[T], call: Call, *, query: Mapping[str, str] | None = None, body: JsonValue = None
     ) -> T:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from gatebook.errors import ForbiddenError, UnsupportedError
 from gatebook.http import Credentials
 from gatebook.runtime import Runtime
+from gatebook_servers.tickets.checking import Finding, checked
 from gatebook_servers.tickets.desk import (
     Applied,
     Capabilities,
@@ -49,7 +50,9 @@ class JiraDesk:
         settings = runtime.settings
         self.account = account_of(settings)
         self.capabilities = Capabilities(internal_notes=settings.jira_service_management, fenced=False)
-        client = JiraClient(base_url or address_of(settings), credentials or credentials_of(settings))
+        self._runtime = runtime
+        self._credentials = credentials or credentials_of(runtime)
+        client = JiraClient(base_url or address_of(settings), self._credentials)
         self._made = deque[int](maxlen=RECONCILED // 2)
         words = Words(statuses=settings.jira_statuses, priorities=settings.jira_priorities)
         self._client = client
@@ -63,6 +66,9 @@ class JiraDesk:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def check(self) -> Sequence[Finding]:
+        return await checked(self._runtime, self.account, self._credentials, self._client.anything)
 
     async def page(self, window: Window, *, position: str, limit: int) -> Slice:
         return await self._reader.page(window, position=position, limit=limit)

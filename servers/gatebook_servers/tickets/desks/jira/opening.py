@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 from gatebook.errors import ConfigurationError
 from gatebook.http import Credentials, FixedCredentials
+from gatebook.runtime import Runtime
 from gatebook.settings import Settings
+from gatebook_servers.tickets.connections import oauth_credentials
 from gatebook_servers.tickets.desks.jira.site import PROJECT
 
 _CLOUD = "https://api.atlassian.com/ex/jira"
@@ -31,19 +33,20 @@ def address_of(settings: Settings) -> str:
     return f"{_CLOUD}/{settings.jira_cloud_id}" if settings.jira_cloud_id else settings.jira_url.rstrip("/")
 
 
-def credentials_of(settings: Settings) -> Credentials:
+def credentials_of(runtime: Runtime) -> Credentials:
     """Return who asks.
 
     Raises:
         ConfigurationError: If the settings do not say.
     """
+    settings = runtime.settings
     if settings.jira_oauth_client_id:
-        # OAuth plugs in here: a `Credentials` whose `renew` asks for a new access token with the refresh token
-        # (https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/), for `address_of` with a cloud id.
-        raise ConfigurationError(
-            "GATEBOOK_JIRA_OAUTH_CLIENT_ID is set, but this version knows no OAuth for Jira.",
-            next_step="Use GATEBOOK_JIRA_EMAIL and GATEBOOK_JIRA_API_TOKEN.",
-        )
+        if not settings.jira_cloud_id:
+            raise ConfigurationError(
+                "GATEBOOK_JIRA_CLOUD_ID is missing.",
+                next_step="Set it to the site's id; OAuth reaches Jira through api.atlassian.com only.",
+            )
+        return oauth_credentials(runtime, "jira")
     if not settings.jira_email or settings.jira_api_token is None:
         raise ConfigurationError(
             "GATEBOOK_JIRA_EMAIL or GATEBOOK_JIRA_API_TOKEN is missing.",

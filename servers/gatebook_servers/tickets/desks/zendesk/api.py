@@ -65,11 +65,16 @@ class ZendeskApi:
     """
 
     def __init__(self, url: str, *, credentials: Credentials, upstream: Upstream | None = None) -> None:
+        self.credentials = credentials
         self._http = HttpClient(url, credentials=credentials, upstream=upstream, refusal=_refusal)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def anything(self) -> Answer:
+        """Ask for something harmless."""
+        return await self._get("/api/v2/tickets", {"page[size]": "1"})
 
     async def ticket(self, number: int) -> TicketRead:
         """Return a ticket.

@@ -1,11 +1,15 @@
 """The port over one Zendesk account. docs/desks.md says what fences which write."""
 
 from collections.abc import Sequence
+from datetime import date
 
 from pydantic import JsonValue
 
+from gatebook.clock import moment
 from gatebook.errors import ConflictError, InvalidArgumentsError
+from gatebook.http import FixedCredentials
 from gatebook.runtime import Runtime
+from gatebook_servers.tickets.checking import Finding, checked, ending
 from gatebook_servers.tickets.desk import (
     Applied,
     Capabilities,
@@ -27,6 +31,9 @@ from gatebook_servers.tickets.desks.zendesk.listing import Listing
 from gatebook_servers.tickets.desks.zendesk.payloads import ZendeskTicket
 from gatebook_servers.tickets.desks.zendesk.values import by_id, number_of, quoted, stamp, ticket_of
 
+TOKENS_END = date(2027, 4, 30)
+"""When Zendesk's API tokens end (https://developer.zendesk.com/documentation/api-basics/authentication/oauth-migration/)."""
+
 
 class ZendeskDesk:
     """Tickets of one account.
@@ -46,6 +53,7 @@ class ZendeskDesk:
 
     def __init__(self, runtime: Runtime, api: ZendeskApi, *, account: str, incremental: bool = False) -> None:
         self.account = account
+        self._runtime = runtime
         self._api = api
         self._writes = DeskWrites(runtime, account)
         self._history = History(api)
@@ -55,6 +63,19 @@ class ZendeskDesk:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._api.aclose()
+
+    async def check(self) -> Sequence[Finding]:
+        api, today = self._api, moment(self._runtime.clock.now()).date()
+        found = await checked(
+            self._runtime,
+            self.account,
+            api.credentials,
+            api.anything,
+            limit="x-rate-limit",
+            left="x-rate-limit-remaining",
+        )
+        by_token = isinstance(api.credentials, FixedCredentials)
+        return [*found, *([ending("Zendesk's API tokens", TOKENS_END, today=today)] if by_token else [])]
 
     async def page(self, window: Window, *, position: str, limit: int) -> Slice:
         if self._export and window.until is None:

@@ -564,7 +564,7 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "desks-nights": Promise(
-        "At every desk a night with faults, kills and decisions amid it leaves what a calm one leaves.",
+        "At Zendesk and Jira a night with faults, kills and decisions amid it leaves what a calm one leaves.",
         ("desks/test_nights.py::test_a_night_with_faults_and_two_kills_leaves_what_a_calm_one_leaves",),
     ),
     "jira-once": Promise(

@@ -30,7 +30,7 @@ async def test_an_interrupted_pull_misses_nothing_and_acknowledges_each_version_
     assert bool(pulled.refused) is (stand.traits.desk != "local")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(1_800)
 async def test_20000_tickets_pulled_with_50_interruptions_are_whole_and_memory_stays_flat(
     stand: Stand, tmp_path: Path

@@ -18,7 +18,7 @@ async def test_two_replicas_that_send_the_same_draft_at_once_send_it_once(stand:
     assert await same_draft(stand, tmp_path / "home", races=FEW, seed=SEED) == {1: FEW}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 async def test_two_replicas_that_send_3000_drafts_at_once_send_each_once(

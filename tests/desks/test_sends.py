@@ -28,7 +28,7 @@ async def test_approved_sends_over_a_bad_line_are_sent_once_and_reported_as_they
     require_exact(await send_all(stand, tmp_path / "home", sends=FEW, seed=SEED, rate=6 * RATE))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(1_800)
 async def test_of_3000_approved_sends_at_most_three_in_a_hundred_are_unknown_for_a_while(
     stand: Stand, tmp_path: Path

@@ -171,7 +171,7 @@ NEW: Json = {"project": "OPS", "title": "Disk is full", "description": "On two h
         {"project": "O"},
         {"project": "ABCDEFGHIJK"},
         {"project": "ops"},
-        {"project": "OP5"},
+        {"project": "5OP"},
         {"project": "OPS\n"},
         {"title": "Disk"},
         {"title": "x" * 201},

@@ -323,11 +323,9 @@ async def test_credentials_stay_with_their_origin() -> None:
         upstream.answers.append((302, {"location": f"{other.url}/x"}, b""))
         with pytest.raises(AmbiguousError):
             await request(upstream, Operation.EFFECT)
-        with pytest.raises(ForbiddenError):
-            await request(upstream, path=f"{other.url}/x")
-        upstream.answers.append((200, {}, b"1"))
-        await request(upstream, path="//elsewhere.example/x")
-        assert upstream.asked[-1][1].startswith("/api")
+        for path in (f"{other.url}/x", "//elsewhere.example/x"):
+            with pytest.raises(ForbiddenError):
+                await request(upstream, path=path)
         assert other.asked == []
 
 

@@ -3,6 +3,7 @@
 A desk is a `Stage`; another company's desk adds a row to `STAGES`. Every credential begins with "canary" there.
 """
 
+import base64
 import re
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
 from pydantic import JsonValue, SecretStr
 
+from fakes.jira import running_jira
 from fakes.oauth import FIRST_REFRESH, OAuthService, running_oauth
 from fakes.remote_desk import running_service
 from fakes.services import Json, RunningService
+from fakes.zendesk import running_zendesk
 from gatebook.approvals.requests import Approvals
 from gatebook.ledger.recordings import Recordings
 from gatebook.runtime import open_runtime
@@ -55,6 +58,7 @@ class Stage:
         settings: What the desk needs; its credentials are canaries.
         given: What the command reads from a pipe, by its arguments.
         echo: Headers with which the service sends credentials back.
+        encoded: A form in which a credential travels that does not begin with "canary".
     """
 
     name: str
@@ -64,6 +68,7 @@ class Stage:
     settings: dict[str, str]
     given: dict[tuple[str, ...], str] = field(default_factory=dict[tuple[str, ...], str])
     echo: Json = field(default_factory=dict[str, JsonValue])
+    encoded: str = CANARY
 
 
 @dataclass
@@ -126,7 +131,44 @@ def assert_used(oauth: OAuthService) -> None:
     assert oauth.granted() > 2, "the tokens were renewed on the way"
 
 
-STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {"remote": remote}
+@contextmanager
+def zendesk() -> Generator[Stage]:
+    """A Zendesk account, with an API token."""
+    pair = _pair("night@desk.example/token:canary-zendesk_api_token")
+    settings = {"ZENDESK_EMAIL": "night@desk.example"}
+    with running_zendesk() as desk:
+        desk.options(accepts=[f"Basic {pair}"])
+        desk.tickets([{**ticket("AB-1", created_at="2026-09-21T14:00:00Z"), "id": 1}])
+        yield _vendor("zendesk", desk, "zendesk:1", settings, pair)
+
+
+@contextmanager
+def jira() -> Generator[Stage]:
+    """A Jira site, with an API token."""
+    pair = _pair("bot@acme.example:canary-jira_api_token")
+    with running_jira() as desk:
+        desk.control("bearers", {"valid": [f"Basic {pair}"]})
+        desk.tickets([ticket("AB-1", created_at="2026-09-21T14:00:00Z")])
+        yield _vendor("jira", desk, "jira:AB-1", {"JIRA_EMAIL": "bot@acme.example"}, pair)
+
+
+def _vendor(name: str, desk: RunningService, ref: str, settings: dict[str, str], pair: str) -> Stage:
+    return Stage(
+        name,
+        (sys.executable, "-m", "gatebook_servers"),
+        desk,
+        ref,
+        {f"GATEBOOK_{key}": value for key, value in {f"{name.upper()}_URL": desk.url, **settings}.items()},
+        echo={"www-authenticate": f"Basic {pair}", "x-echo": "canary-echoed"},
+        encoded=pair,
+    )
+
+
+def _pair(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {"jira": jira, "remote": remote, "zendesk": zendesk}
 
 
 def canaries() -> dict[str, str]:
@@ -153,9 +195,10 @@ class Sinks:
 
     texts: dict[str, str] = field(default_factory=dict[str, str])
 
-    def found(self) -> list[str]:
+    def found(self, encoded: str = CANARY) -> list[str]:
         """Where a canary is, with a little of what is around it."""
-        around = {name: re.search(rf".{{0,80}}{CANARY}.{{0,40}}", text) for name, text in self.texts.items()}
+        sought = rf".{{0,80}}({CANARY}|{re.escape(encoded)}).{{0,40}}"
+        around = {name: re.search(sought, text) for name, text in self.texts.items()}
         return [f"{name}: {hit[0]}" for name, hit in around.items() if hit]
 
 
@@ -281,7 +324,7 @@ async def test_no_credential_is_anywhere_whatever_the_desk_answers(tmp_path: Pat
         installation.look()
         sinks.texts["spans and metrics"] = b"\n".join(collector.heard).decode("latin-1")
         assert elsewhere.heard == []
-    assert sinks.found() == []
+    assert sinks.found(stage.encoded) == []
     assert collector.heard, "something was told"
     troubles = {text for where, text in sinks.texts.items() if "in trouble" in where}
     assert sum('"is_error":true' in text or '"isError":true' in text for text in troubles) >= len(troubles) / 2

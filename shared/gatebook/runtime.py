@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -13,7 +13,7 @@ from gatebook.approvals.rulebook import Rulebook
 from gatebook.approvals.signing import AuditKey
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.changes import Changes
-from gatebook.database.port import Database, Transaction, WouldWaitError
+from gatebook.database.port import Database, Transaction
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.database.thread import DatabaseThread
 from gatebook.errors import ConfigurationError, GatebookError
@@ -79,19 +79,19 @@ class Runtime:
             with self.database.transaction(durable=durable) as transaction:
                 return done(transaction)
 
-        at_once = self._at_once(done, durable=durable)
-        result = at_once[0] if at_once else await self._thread.run(inside)
+        result: T | GatebookError | None = None
+        with self._alone(durable=durable) as transaction:
+            if transaction is not None:
+                result = done(transaction)
+        if transaction is None:
+            result = await self._thread.run(inside)
         if isinstance(result, GatebookError):
             raise result
         return cast("T", result)
 
-    def _at_once(self, work: Callable[[Transaction], T], *, durable: bool) -> tuple[T] | None:
-        """Run `work` of the only call under way, where it waits for nobody; the background may cross over."""
-        if self._calls == 1:
-            with suppress(WouldWaitError), self.database.at_once(writes=True, durable=durable) as transaction:
-                if transaction is not None:
-                    return (work(transaction),)
-        return None
+    def _alone(self, *, durable: bool) -> AbstractContextManager[Transaction | None]:
+        """Begin a transaction of the only call under way, where it waits for nobody; the background may cross over."""
+        return self.database.at_once(writes=True, durable=durable) if self._calls == 1 else nullcontext()
 
     @contextmanager
     def call_under_way(self) -> Generator[None]:

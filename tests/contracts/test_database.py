@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier, Event
 
@@ -19,7 +19,7 @@ from contracts.databases import Place
 from gatebook.clock import Clock, ManualClock, SystemClock, new_id
 from gatebook.database import postgres, sqlite
 from gatebook.database.migrations import newest
-from gatebook.database.port import Database, Transaction, Value, WouldWaitError
+from gatebook.database.port import Database, Transaction, Value
 from gatebook.database.postgres import PostgresDatabase
 from gatebook.database.postgres_transaction import translated
 from gatebook.errors import ConfigurationError, GatebookError, InvalidArgumentsError, StoreBusyError, TooLargeError
@@ -141,30 +141,6 @@ def test_reading_at_once_waits_for_nobody_and_keeps_nobody_waiting(place: Place)
 def at_once(database: Database) -> bool:
     with database.at_once() as tx:
         return tx is not None
-
-
-def put_at_once(database: Database, name: str) -> bool:
-    """Whether it was written, because nobody had to be waited for."""
-    with suppress(WouldWaitError), database.at_once(writes=True) as tx:
-        if tx is not None:
-            put(tx, name)
-            return True
-    return False
-
-
-def test_writing_at_once_waits_for_nobody(place: Place) -> None:
-    with closing(place.open()) as database, closing(place.open()) as other:
-        with database.transaction() as tx:
-            put(tx, "first")
-        assert put_at_once(database, "second")
-        with other.transaction() as tx:
-            put(tx, "third")
-            assert not put_at_once(database, "never")
-        with database.transaction() as tx, ThreadPoolExecutor(1) as threads:
-            put(tx, "fourth")
-            assert not threads.submit(put_at_once, database, "never").result(30)
-        assert put_at_once(database, "fifth")
-        assert names(other) == ["fifth", "first", "fourth", "second", "third"]
 
 
 def test_a_failed_statement_takes_its_transaction_with_it_and_not_the_next(database: Database) -> None:

@@ -111,7 +111,8 @@ async def test_many_calls_of_many_replicas_refresh_once(suite: Suite, oauth: OAu
     async with anyio.create_task_group() as tasks:
         for made in [first, *others] * 15:
             tasks.start_soon(one, made)
-    assert set(answers) == {"canary-access-2"}
+    # Who waited for long enough went on with the old token, which is still good.
+    assert {"canary-access-2"} <= set(answers) <= {"canary-access-1", "canary-access-2"}
     assert oauth.uses() == {FIRST_REFRESH: 1, "canary-refresh-1": 1}
 
 

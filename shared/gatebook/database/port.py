@@ -15,10 +15,6 @@ Value = str | int | float | bytes | None
 Row = Mapping[str, Value]
 
 
-class WouldWaitError(Exception):
-    """A transaction that may not wait would have to, with its first statement: nothing happened."""
-
-
 class Transaction(Protocol):
     """One short transaction. It commits when its block ends and rolls back when the block raises.
 
@@ -61,7 +57,7 @@ class Transaction(Protocol):
             sql: The statement; `:now` in it is the time of the transaction.
             behind: Further statements with the same parameters.
             function: One of the database's own that does the same, where it has functions: called with `known_schema`,
-                `given_now`, `may_wait` and the parameters, it locks, looks at the schema, and returns a value or null
+                `given_now` and the parameters, it locks, looks at the schema, and returns a value or null
                 as the first statement a row or none.
             parameters: The values.
         """
@@ -124,7 +120,7 @@ class Database(Protocol):
         ...
 
     def at_once(self, *, writes: bool = False, durable: bool = True) -> AbstractContextManager[Transaction | None]:
-        """Begin a transaction if that waits for no other process or thread, and for no network.
+        """Begin a transaction if that waits for nobody, neither another process or thread nor a network.
 
         Args:
             writes: Whether it may write. One that only reads sees one state of the database and keeps nobody from
@@ -135,7 +131,6 @@ class Database(Protocol):
             The transaction; None where it would have to wait.
 
         Raises:
-            WouldWaitError: If that came out with its first statement.
             GatebookError: As `transaction`.
         """
         ...

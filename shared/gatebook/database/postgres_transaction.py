@@ -14,7 +14,7 @@ from psycopg.rows import DictRow
 
 from gatebook.clock import Clock
 from gatebook.database.migrations import other_schema
-from gatebook.database.port import Row, Value, WouldWaitError, require_storable
+from gatebook.database.port import Row, Value, require_storable
 
 DIALECT = "postgres"
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED;"
@@ -22,7 +22,7 @@ _RELAXED = b"SET LOCAL synchronous_commit = off;"
 # A subquery, for the time to be read when the lock is held and not when the waiting for it begins.
 _LOCK = b"""
 SELECT schema_version, CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now
-FROM (SELECT schema_version FROM suite_lock FOR UPDATE%s) AS held
+FROM (SELECT schema_version FROM suite_lock FOR UPDATE) AS held
 """
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|::|:(?P<name>[A-Za-z_]\w*)|%")
 
@@ -60,21 +60,12 @@ class PostgresTransaction:
 
     dialect = DIALECT
 
-    def __init__(
-        self,
-        connected: Connected,
-        clock: Clock | None,
-        *,
-        schema: int | None,
-        durable: bool = True,
-        may_wait: bool = True,
-    ) -> None:
+    def __init__(self, connected: Connected, clock: Clock | None, *, schema: int | None, durable: bool) -> None:
         self._connected = connected
         # The server's clock is all that the machines have in common; another one is a test's.
         self._given = (clock.now(), clock.steady().seconds) if clock else None
         self._schema = schema
         self._durable = durable
-        self._may_wait = may_wait
         self._begun: _Begun | None = None
         self._deferred: list[bytes] = []
         self._concluded = False
@@ -120,7 +111,6 @@ class PostgresTransaction:
         named: dict[str, Value] = {
             "known_schema": self._schema,
             "given_now": given,
-            "may_wait": self._may_wait,
             **parameters,
         }
         _, cursor = self._first(_call(function, *named), named)
@@ -185,8 +175,7 @@ class PostgresTransaction:
         self._deferred.clear()
         if self._begun is not None:
             return self._begun.connection.execute(statements)
-        lock = _LOCK % (b"" if self._may_wait else b" NOWAIT")
-        opening = _BEGIN + (b"" if self._durable else _RELAXED) + lock
+        opening = _BEGIN + (b"" if self._durable else _RELAXED) + _LOCK
         connection, cursor = self._first(opening + b";" + statements)
         row = _first_rows(cursor).fetchone()
         assert row is not None
@@ -202,9 +191,7 @@ class PostgresTransaction:
         connection = self._connected()
         try:
             return connection, self._tried(connection, statement, parameters)
-        except psycopg.OperationalError as error:
-            if not self._may_wait and (connection.closed or isinstance(error, errors.LockNotAvailable)):
-                raise WouldWaitError from error
+        except psycopg.OperationalError:
             if not connection.closed:
                 raise
         # Nothing of the transaction has happened yet: it may as well begin on another connection.

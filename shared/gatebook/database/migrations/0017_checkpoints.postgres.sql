@@ -4,7 +4,7 @@
 DROP FUNCTION save_checkpoint;
 
 CREATE FUNCTION save_checkpoint (
-  known_schema BIGINT, given_now DOUBLE PRECISION, may_wait BOOLEAN,
+  known_schema BIGINT, given_now DOUBLE PRECISION,
   run TEXT, epoch BIGINT, seq BIGINT, state TEXT, kept BIGINT, every BIGINT
 ) RETURNS BIGINT LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -12,11 +12,7 @@ DECLARE
   present BIGINT;
   saved BIGINT;
 BEGIN
-  IF may_wait THEN
-    SELECT schema_version INTO present FROM suite_lock FOR UPDATE;
-  ELSE
-    SELECT schema_version INTO present FROM suite_lock FOR UPDATE NOWAIT;
-  END IF;
+  SELECT schema_version INTO present FROM suite_lock FOR UPDATE;
   IF present <> known_schema THEN
     RAISE EXCEPTION 'the database has schema %', present;
   END IF;

@@ -1,4 +1,7 @@
-"""Which desk is open. To add one: a file in `desks/` and a row in `DESKS`."""
+"""Which desk is open. To add one: a file in `desks/` and a row in `DESKS`.
+
+A desk is loaded when it is opened: a host that starts the server does not wait for the desks of others.
+"""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -8,16 +11,34 @@ from gatebook.injection import Port
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import TicketDesk
 from gatebook_servers.tickets.desks.dry_run import DryRunDesk
-from gatebook_servers.tickets.desks.github.desk import GitHubDesk
-from gatebook_servers.tickets.desks.jira.desk import open_jira
 from gatebook_servers.tickets.desks.local import LocalDesk
-from gatebook_servers.tickets.desks.zendesk.opening import open_zendesk
+
+# ruff: noqa: PLC0415 - each row loads its desk when it is opened
+
+
+def _github(runtime: Runtime) -> TicketDesk:
+    from gatebook_servers.tickets.desks.github.desk import GitHubDesk
+
+    return GitHubDesk(runtime)
+
+
+def _jira(runtime: Runtime) -> TicketDesk:
+    from gatebook_servers.tickets.desks.jira.desk import JiraDesk
+
+    return JiraDesk(runtime)
+
+
+def _zendesk(runtime: Runtime) -> TicketDesk:
+    from gatebook_servers.tickets.desks.zendesk.opening import open_zendesk
+
+    return open_zendesk(runtime)
+
 
 DESKS: dict[str, Callable[[Runtime], TicketDesk]] = {
-    "github": GitHubDesk,
-    "jira": open_jira,
+    "github": _github,
+    "jira": _jira,
     "local": LocalDesk,
-    "zendesk": open_zendesk,
+    "zendesk": _zendesk,
 }
 
 

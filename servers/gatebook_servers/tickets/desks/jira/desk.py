@@ -115,8 +115,3 @@ class JiraDesk:
         recent = await self._writes.recent(within_s=WRITTEN_S, most=RECONCILED)
         numbers = [int(str(write.request["issue"])) for write in recent if "issue" in write.request]
         return tuple(dict.fromkeys([*self._made, *numbers]))[:RECONCILED]
-
-
-def open_jira(runtime: Runtime) -> JiraDesk:
-    """Open the Jira site that the settings name."""
-    return JiraDesk(runtime)

@@ -25,6 +25,7 @@ from gatebook_servers.tickets.drafts import REPLY, Drafts, StoredDraft
 from gatebook_servers.tickets.history import category_of, wrote_to
 from gatebook_servers.tickets.models import CreatedTicket, EscalatedTicket, SentReply, UpdatedTicket
 from gatebook_servers.tickets.ports import Desk, target_of
+from gatebook_servers.tickets.refusals import customer_wrote_again
 
 EscalationLevel = Literal["High", "Critical"]
 
@@ -84,7 +85,7 @@ async def reply_judged(
     """
     comments = await desk.comments(draft.ref)
     if newest_from_customer(comments) != draft.head:
-        raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
+        raise customer_wrote_again()
     ticket = await desk.get(draft.ref)
     if ticket.requester.email != draft.recipient:
         raise ConflictError("the customer's address changed.", next_step="Draft anew.")

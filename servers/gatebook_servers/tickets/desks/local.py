@@ -10,7 +10,6 @@ from typing import cast
 
 from gatebook.clock import moment
 from gatebook.database.port import Row, Transaction
-from gatebook.errors import ConflictError, InvalidArgumentsError, NotFoundError
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import (
     Applied,
@@ -26,6 +25,7 @@ from gatebook_servers.tickets.desk import (
     Window,
     newest_from_customer,
 )
+from gatebook_servers.tickets.refusals import changed_since_read, customer_wrote_again, foreign_cursor, unknown_ref
 
 PREFIX = "local:"
 MAX_COMMENTS = 1_000
@@ -123,11 +123,7 @@ class LocalDesk:
         def change(tx: Transaction) -> Applied:
             row = _row(tx, ref)
             if str(row["version"]) != base_version:
-                raise ConflictError(
-                    "the ticket changed since you read it.",
-                    next_step="Read it again and decide anew.",
-                    details={"version": str(row["version"])},
-                )
+                raise changed_since_read(str(row["version"]))
             tags = [tag for tag in json.loads(str(row["tags"])) if tag not in patch.remove_tags]
             tags += [tag for tag in patch.add_tags if tag not in tags]
             tx.execute(
@@ -148,7 +144,7 @@ class LocalDesk:
         def add(tx: Transaction) -> Applied:
             row = _row(tx, ref)
             if head is not None and newest_from_customer(_comments(tx, row)) != head:
-                raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
+                raise customer_wrote_again()
             tx.execute(
                 """INSERT INTO desk_comments (ticket_id, comment_id, author_name, author_role, public, body,
                      created_at, marker)
@@ -209,7 +205,7 @@ def _row(tx: Transaction, ref: str) -> Row:
     ticket_id = ref.removeprefix(PREFIX) if ref.startswith(PREFIX) else ""
     row = tx.one("SELECT * FROM desk_tickets WHERE ticket_id = :id", id=ticket_id)
     if row is None:
-        raise NotFoundError("no ticket has this ref.", next_step="Use a ref from list_tickets or search_tickets.")
+        raise unknown_ref()
     return row
 
 
@@ -273,9 +269,7 @@ def _position(position: str) -> tuple[float, str]:
     if not position:
         return float("-inf"), ""
     if not _SECONDS.fullmatch(at) or not last:
-        raise InvalidArgumentsError(
-            "the cursor is not one of ours.", next_step="Pass next_cursor exactly as it came, or none."
-        )
+        raise foreign_cursor()
     return float(at), last
 
 

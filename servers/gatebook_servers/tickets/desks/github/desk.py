@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import anyio
 
-from gatebook.errors import ConfigurationError, ConflictError, RateLimitedError, UnsupportedError
+from gatebook.errors import ConfigurationError, RateLimitedError, UnsupportedError
 from gatebook.retry import AmbiguousError
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.checking import Finding, checked
@@ -45,6 +45,7 @@ from gatebook_servers.tickets.desks.github.reading import (
 )
 from gatebook_servers.tickets.desks.github.repository import Repository
 from gatebook_servers.tickets.desks.writing import DeskWrites, Request, Write
+from gatebook_servers.tickets.refusals import changed_since_read, customer_wrote_again
 
 logger = logging.getLogger(__name__)
 
@@ -163,11 +164,7 @@ class GitHubDesk:
             issue = await self._repository.issue(number)
             version = version_of(issue)
             if version != request["base_version"]:
-                raise ConflictError(
-                    "the ticket changed since you read it.",
-                    next_step="Read it again and decide anew.",
-                    details={"version": version},
-                )
+                raise changed_since_read(version)
             fields = change_of(issue, wanted, self._prefix)
             if fields:
                 issue = await self._written(lambda: self._repository.change(number, {**fields}))
@@ -190,7 +187,7 @@ class GitHubDesk:
             await self._pace.turn()
             comments = await self.comments(ref)
             if request["head"] is not None and newest_from_customer(comments) != request["head"]:
-                raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
+                raise customer_wrote_again()
             said = await self._written(lambda: self._repository.say(number, str(request["body"])))
             _require_marker(said.body, marker)
             return said_applied(ref, said)

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from gatebook.errors import InvalidArgumentsError, NotFoundError, UpstreamUnavailableError
 from gatebook_servers.tickets.desks.github.client import GitHubClient, seconds_at
 from gatebook_servers.tickets.desks.github.reading import ISSUES, Issue, parsed
+from gatebook_servers.tickets.refusals import foreign_cursor
 
 PAGE = 100
 MOST_PAGES = 5
@@ -43,9 +44,7 @@ class Place:
         """
         found = _PLACE.fullmatch(position)
         if position and not found:
-            raise InvalidArgumentsError(
-                "the cursor is not one of ours.", next_step="Pass next_cursor exactly as it came, or none."
-            )
+            raise foreign_cursor()
         return cls(int(found[1]), int(found[2]), found[3] or "") if found else cls()
 
     def write(self) -> str:

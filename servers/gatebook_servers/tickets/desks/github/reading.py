@@ -7,9 +7,10 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError, field_validator
 
-from gatebook.errors import NotFoundError, UpstreamUnavailableError
+from gatebook.errors import UpstreamUnavailableError
 from gatebook_servers.tickets.desk import Comment, Person, Priority, Role, Status, Ticket
 from gatebook_servers.tickets.desks.github.marking import unmarked
+from gatebook_servers.tickets.refusals import unknown_ref
 
 PREFIX = "github:"
 PRIORITIES: tuple[Priority, ...] = ("Critical", "High", "Medium", "Low")
@@ -102,13 +103,8 @@ def number_of(ref: str) -> int:
     """
     digits = ref.removeprefix(PREFIX) if ref.startswith(PREFIX) else ""
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_NUMBER_DIGITS and digits[0] != "0"):
-        raise not_there()
+        raise unknown_ref()
     return int(digits)
-
-
-def not_there() -> NotFoundError:
-    """Return the refusal of a ref that names no issue."""
-    return NotFoundError("no ticket has this ref.", next_step="Use a ref from list_tickets or search_tickets.")
 
 
 def status_of(issue: Issue) -> Status:

@@ -12,7 +12,8 @@ from gatebook.http import Answer
 from gatebook.retry import AmbiguousError
 from gatebook_servers.tickets.desks.github.client import GitHubClient
 from gatebook_servers.tickets.desks.github.listing import PAGE, Listing, stamp
-from gatebook_servers.tickets.desks.github.reading import ALL_SAID, ISSUE, SAID, Issue, Said, not_there, parsed
+from gatebook_servers.tickets.desks.github.reading import ALL_SAID, ISSUE, SAID, Issue, Said, parsed
+from gatebook_servers.tickets.refusals import unknown_ref
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Repository:
         """
         issue = parsed(ISSUE, (await self._client.read(f"{self._issues}/{number}")).body)
         if issue.pull_request is not None:
-            raise not_there()
+            raise unknown_ref()
         return issue
 
     async def said(self, number: int, *, since: int | None = None) -> Sequence[Said]:

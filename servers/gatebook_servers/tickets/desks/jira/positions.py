@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gatebook.errors import InvalidArgumentsError
+from gatebook_servers.tickets.refusals import foreign_cursor
 
 Key = tuple[int, int]
 """When a ticket was created or changed, milliseconds since the epoch, and the remainder of its number."""
@@ -50,7 +50,7 @@ class Position:
             return cls(field)
         form = _FORM.fullmatch(text)
         if form is None or form["field"] != field:
-            raise _foreign()
+            raise foreign_cursor()
         high, floor = _key(form["high"]), _key(form["floor"])
         entries = re.findall(f".{{{_ENTRY_CHARS}}}", form["seen"])
         return cls(field, high, floor, tuple(_unpacked(entry, high) for entry in entries))
@@ -106,9 +106,3 @@ def _packed(key: Key, high: Key) -> str:
 def _unpacked(entry: str, high: Key) -> Key:
     packed = int.from_bytes(urlsafe_b64decode(f"{entry}="), "big")
     return high[0] - (packed >> _BITS), packed & (NUMBERS - 1)
-
-
-def _foreign() -> InvalidArgumentsError:
-    return InvalidArgumentsError(
-        "the cursor is not one of ours.", next_step="Pass next_cursor exactly as it came, or none."
-    )

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import anyio
 
-from gatebook.errors import ConfigurationError, NotFoundError
+from gatebook.errors import ConfigurationError
 from gatebook_servers.tickets.desks.jira.answers import (
     ISSUE_FIELDS,
     Comments,
@@ -16,6 +16,7 @@ from gatebook_servers.tickets.desks.jira.answers import (
     User,
 )
 from gatebook_servers.tickets.desks.jira.client import Call, JiraClient
+from gatebook_servers.tickets.refusals import unknown_ref
 
 PREFIX = "jira:"
 PROJECT = re.compile(r"[A-Z][A-Z0-9_]{1,9}")
@@ -110,8 +111,3 @@ class Site:
                 yield comment
             start += len(found.comments)
             total = found.total if found.comments else 0
-
-
-def unknown_ref() -> NotFoundError:
-    """Return the refusal of a ref that names no ticket."""
-    return NotFoundError("no ticket has this ref.", next_step="Use a ref from list_tickets or search_tickets.")

@@ -25,6 +25,7 @@ from gatebook_servers.tickets.desks.jira.site import PREFIX, Site
 from gatebook_servers.tickets.desks.jira.words import SERVICE_DESK, Words, comment_of, is_public
 from gatebook_servers.tickets.desks.local import MAX_COMMENTS
 from gatebook_servers.tickets.desks.writing import Request, Write
+from gatebook_servers.tickets.refusals import changed_since_read, customer_wrote_again
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +133,7 @@ class Writer:
         sent = Sent.model_validate(request)
         issue = await self._site.issue(ref)
         if stamp(issue.fields.updated) != sent.body["version"]:
-            raise ConflictError(
-                "the ticket changed since you read it.",
-                next_step="Read it again and decide anew.",
-                details={"version": stamp(issue.fields.updated)},
-            )
+            raise changed_since_read(stamp(issue.fields.updated))
         way = await self._way(issue, sent.body["status"])
         mark: Request = {"base": sent.body["version"], **({"to": way.to.id} if way else {})}
         fields = sent.body["fields"]
@@ -215,7 +212,7 @@ class Writer:
                 newest = comment.comment_id
                 break
         if newest != head:
-            raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
+            raise customer_wrote_again()
 
     async def _read_back(self, issue_id: str) -> Issue:
         """Read what was written. It is there: without an answer it has to be looked up, never written again."""

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
-from gatebook.errors import ConflictError, OutcomeUnknownError, UnsupportedError
+from gatebook.errors import OutcomeUnknownError, UnsupportedError
 from gatebook.retry import AmbiguousError, Operation
 from gatebook_servers.tickets.desk import Applied, NewTicket, Patch, Visibility
 from gatebook_servers.tickets.desks.zendesk.payloads import Audit, TicketAnswer, ZendeskTicket
 from gatebook_servers.tickets.desks.zendesk.values import PREFIX, priority_name, stamp
+from gatebook_servers.tickets.refusals import changed_since_read
 
 MARKER = "gatebook_marker"
 VISIBILITY = "gatebook_visibility"
@@ -82,11 +83,7 @@ def require_version(ticket: ZendeskTicket, base_version: str) -> None:
     """
     version = stamp(ticket.updated_at)
     if version != base_version:
-        raise ConflictError(
-            "the ticket changed since you read it.",
-            next_step="Read it again and decide anew.",
-            details={"version": version},
-        )
+        raise changed_since_read(version)
 
 
 def created(ticket: ZendeskTicket) -> Applied:

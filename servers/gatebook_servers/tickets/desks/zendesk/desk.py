@@ -6,7 +6,7 @@ from datetime import date
 from pydantic import JsonValue
 
 from gatebook.clock import moment
-from gatebook.errors import ConflictError, InvalidArgumentsError
+from gatebook.errors import InvalidArgumentsError
 from gatebook.http import FixedCredentials
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.checking import Finding, checked, ending
@@ -30,6 +30,7 @@ from gatebook_servers.tickets.desks.zendesk.history import History
 from gatebook_servers.tickets.desks.zendesk.listing import Listing
 from gatebook_servers.tickets.desks.zendesk.payloads import ZendeskTicket
 from gatebook_servers.tickets.desks.zendesk.values import by_id, number_of, quoted, stamp, ticket_of
+from gatebook_servers.tickets.refusals import customer_wrote_again
 
 TOKENS_END = date(2027, 4, 30)
 """When Zendesk's API tokens end (https://developer.zendesk.com/documentation/api-basics/authentication/oauth-migration/)."""
@@ -135,7 +136,7 @@ class ZendeskDesk:
 
     async def _require_head(self, ticket: ZendeskTicket, head: str | None) -> None:
         if head is not None and newest_from_customer(await self._history.messages(ticket)) != head:
-            raise ConflictError("the customer wrote again.", next_step="Read the new message and draft anew.")
+            raise customer_wrote_again()
 
     async def _assignee(self, given: str | None) -> dict[str, JsonValue]:
         """Return the fields that assign a ticket to an address, an id or the one agent of a name; empty: to nobody.

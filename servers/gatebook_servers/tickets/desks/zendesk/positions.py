@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gatebook.errors import InvalidArgumentsError
 from gatebook_servers.tickets.desks.zendesk.payloads import ZendeskTicket
 from gatebook_servers.tickets.desks.zendesk.values import stamp
+from gatebook_servers.tickets.refusals import foreign_cursor
 
 _STAMP = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"
 _BEHIND = re.compile(rf"{_STAMP}\|(\d{{1,18}})", re.ASCII)
@@ -56,7 +56,7 @@ def key_at(position: str) -> Key:
         return _time(behind[1]), int(behind[2])
     if export:
         return _time(export[1]), 0
-    raise _foreign()
+    raise foreign_cursor()
 
 
 def export_at(position: str) -> Exported:
@@ -87,10 +87,4 @@ def _time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise _foreign() from None
-
-
-def _foreign() -> InvalidArgumentsError:
-    return InvalidArgumentsError(
-        "the cursor is not one of ours.", next_step="Pass next_cursor exactly as it came, or none."
-    )
+        raise foreign_cursor() from None

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from gatebook.errors import NotFoundError
 from gatebook_servers.tickets.desk import Comment, Person, Priority, Role, Ticket
 from gatebook_servers.tickets.desks.zendesk.payloads import Attachment, User, ZendeskComment, ZendeskTicket
+from gatebook_servers.tickets.refusals import unknown_ref
 
 PREFIX = "zendesk:"
 _NUMBER = re.compile(r"zendesk:([1-9]\d{0,17})")
@@ -25,7 +25,7 @@ def number_of(ref: str) -> int:
     """
     found = _NUMBER.fullmatch(ref)
     if found is None or not ref.isascii():
-        raise NotFoundError("no ticket has this ref.", next_step="Use a ref from list_tickets or search_tickets.")
+        raise unknown_ref()
     return int(found[1])
 
 

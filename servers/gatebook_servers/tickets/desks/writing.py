@@ -38,12 +38,16 @@ class Write:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A write on record, as it was first sent; `sent_at` is when it was last sent, seconds since the epoch."""
+    """A write on record, as it was first sent; `sent_at` is when it was last sent, seconds since the epoch.
+
+    `outcome` is how it ended: `applied`, `not_applied`, `conflict`, or `ambiguous` as long as that is not known.
+    """
 
     marker: str
     ref: str
     operation: str
     request: Request
+    outcome: str
     sent_at: float
 
 
@@ -201,5 +205,6 @@ def _as_recorded(row: Row) -> Recorded:
         ref=str(row["ref"]),
         operation=str(row["operation"]),
         request=json.loads(str(row["request"])),
+        outcome=str(row["outcome"]),
         sent_at=float(row["sent_at"] or 0),
     )

@@ -79,7 +79,7 @@ class GitHubDesk:
         self._client = GitHubClient(settings, runtime.clock)
         self._repository = Repository(self._client, settings.github_repository)
         self._writes = DeskWrites(runtime, self._account)
-        self._look_up = LookUp(runtime, self._client, self._repository, account=self._account, prefix=self._prefix)
+        self._look_up = LookUp(self._writes, self._client, self._repository, prefix=self._prefix)
         # GitHub counts the writes of an account, whatever they go to; nobody here writes as two.
         self._pace = Pace(runtime, f"github/{settings.github_url}", pause=pause)
 

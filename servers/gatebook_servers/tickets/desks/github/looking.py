@@ -1,19 +1,13 @@
 """What became of a write whose answer was lost. GitHub keeps markers in texts, and none of a change of fields."""
 
-import json
-from dataclasses import dataclass
-from typing import cast
-
-from gatebook.database.port import Transaction
 from gatebook.errors import OutcomeUnknownError
-from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import Applied, Patch
 from gatebook_servers.tickets.desks.github.changing import holds
 from gatebook_servers.tickets.desks.github.client import GitHubClient
 from gatebook_servers.tickets.desks.github.marking import marker_in
 from gatebook_servers.tickets.desks.github.reading import PREFIX, Issue, Said, is_own, number_of, version_of
 from gatebook_servers.tickets.desks.github.repository import MOST_SAID, Repository
-from gatebook_servers.tickets.desks.writing import Request
+from gatebook_servers.tickets.desks.writing import DeskWrites, Recorded
 
 SKEW_S = 600
 """By how much GitHub's clock may be behind ours, seconds."""
@@ -21,27 +15,13 @@ MOST_PAGES = 10
 """Pages of new issues that a look-up reads, newest first."""
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A write on record."""
-
-    operation: str
-    request: Request
-    outcome: str
-    since: int
-    """From when on it may be found at GitHub, seconds since the epoch."""
-
-
 class LookUp:
     """Looks for what was sent to one repository."""
 
-    def __init__(
-        self, runtime: Runtime, client: GitHubClient, repository: Repository, *, account: str, prefix: str
-    ) -> None:
-        self._transact = runtime.transact
+    def __init__(self, writes: DeskWrites, client: GitHubClient, repository: Repository, *, prefix: str) -> None:
+        self._writes = writes
         self._login = client.login
         self._repository = repository
-        self._account = account
         self._prefix = prefix
 
     async def find(self, ref: str, marker: str) -> Applied | None:
@@ -50,8 +30,8 @@ class LookUp:
         Raises:
             OutcomeUnknownError: If GitHub does not tell.
         """
-        sent = await self._transact(lambda tx: self._sent(tx, marker))
-        since = sent.since if sent else None
+        sent = await self._writes.recorded(marker)
+        since = int(sent.sent_at) - SKEW_S if sent else None
         if not ref:
             return await self._created(marker, since=since)
         if sent and sent.operation == "update":
@@ -81,7 +61,7 @@ class LookUp:
             page = await listing.follow(page.next)
         raise _cannot_tell()
 
-    def _changed(self, issue: Issue, sent: Sent, marker: str) -> Applied | None:
+    def _changed(self, issue: Issue, sent: Recorded, marker: str) -> Applied | None:
         """Compare an issue with what a change wanted: where it is so, it does not matter who made it so."""
         if sent.outcome in ("not_applied", "conflict"):
             return None
@@ -91,22 +71,6 @@ class LookUp:
         if version_of(issue) == sent.request["base_version"]:
             return None
         raise _cannot_tell()
-
-    def _sent(self, tx: Transaction, marker: str) -> Sent | None:
-        row = tx.one(
-            """SELECT operation, request, outcome, sent_at FROM desk_writes
-               WHERE marker = :marker AND account = :account""",
-            marker=marker,
-            account=self._account,
-        )
-        if row is None:
-            return None
-        return Sent(
-            operation=str(row["operation"]),
-            request=cast("Request", json.loads(str(row["request"]))),
-            outcome=str(row["outcome"]),
-            since=int(float(row["sent_at"] or 0.0)) - SKEW_S,
-        )
 
 
 def said_applied(ref: str, said: Said) -> Applied:

@@ -1,5 +1,6 @@
 """The one HTTP client: timeouts, no redirects, credentials for one origin only, answers classed for `retry`."""
 
+import base64
 import email.utils
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,9 @@ from pydantic import JsonValue
 from gatebook.errors import ConflictError, ForbiddenError, GatebookError, NotFoundError, UnauthenticatedError
 from gatebook.retry import ATTEMPT_S, Operation, TransientError, with_retries
 from gatebook.upstream import Upstream
+
+_Build = Callable[[Mapping[str, str]], httpx.Request]
+"""Builds a request that carries these credentials."""
 
 _UNCHANGED = 304
 _UNAUTHENTICATED = 401
@@ -64,6 +68,12 @@ class FixedCredentials:
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         self._headers = dict(headers or {})
+
+    @classmethod
+    def basic(cls, user: str, password: str) -> "FixedCredentials":
+        """Return those of a user (RFC 7617)."""
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return cls({"authorization": f"Basic {pair}"})
 
     async def headers(self) -> Mapping[str, str]:
         return self._headers
@@ -152,8 +162,12 @@ class HttpClient:
             AmbiguousError: If an effect may have been applied.
         """
         self._require_own(path)
-        request = self._client.build_request(method, path, params=query, json=body, headers=headers)
-        return await self._answered(request, operation=operation, read=True)
+
+        def build(credentials: Mapping[str, str]) -> httpx.Request:
+            sent = {**(headers or {}), **credentials}
+            return self._client.build_request(method, path, params=query, json=body, headers=sent, extensions=_TRACED)
+
+        return await self._answered(build, operation=operation, read=True)
 
     async def post(self, path: str, content: bytes, *, headers: Mapping[str, str], operation: Operation) -> None:
         """Send bytes exactly as they are, as a signature over them demands; what is answered is not read.
@@ -162,8 +176,12 @@ class HttpClient:
             GatebookError, AmbiguousError: As `ask`.
         """
         self._require_own(path)
-        request = self._client.build_request("POST", path, content=content, headers=headers)
-        await self._answered(request, operation=operation, read=False)
+
+        def build(credentials: Mapping[str, str]) -> httpx.Request:
+            sent = {**headers, **credentials}
+            return self._client.build_request("POST", path, content=content, headers=sent, extensions=_TRACED)
+
+        await self._answered(build, operation=operation, read=False)
 
     def _require_own(self, path: str) -> None:
         url = httpx.URL(path)
@@ -171,36 +189,27 @@ class HttpClient:
             # A link in an answer may name another host, which must not see our credentials.
             raise ForbiddenError("the upstream points to another address.", next_step="Tell the operator.")
 
-    async def _answered(self, request: httpx.Request, *, operation: Operation, read: bool) -> Answer:
+    async def _answered(self, build: _Build, *, operation: Operation, read: bool) -> Answer:
         async def attempt() -> Answer:
-            answer = await self._authenticated(request, read=read)
+            answer = await self._authenticated(build, read=read)
             self._require_success(answer)
             return answer
 
         return await with_retries(attempt, operation=operation, upstream=self._upstream)
 
-    async def _authenticated(self, request: httpx.Request, *, read: bool) -> Answer:
+    async def _authenticated(self, build: _Build, *, read: bool) -> Answer:
         credentials = await self._credentials.headers()
-        answer = await self._sent(request, credentials, read=read)
+        answer = await self._sent(build(credentials), read=read)
         if answer.status != _UNAUTHENTICATED:
             return answer
         renewed = await self._credentials.renew(credentials)
-        return answer if renewed is None else await self._sent(request, renewed, read=read)
+        return answer if renewed is None else await self._sent(build(renewed), read=read)
 
-    async def _sent(self, request: httpx.Request, credentials: Mapping[str, str], *, read: bool) -> Answer:
-        headers = httpx.Headers(request.headers)
-        headers.update(credentials)
-        once = httpx.Request(
-            request.method,
-            request.url,
-            headers=headers,
-            content=request.content,
-            extensions={**request.extensions, "trace": _require_time},
-        )
+    async def _sent(self, request: httpx.Request, *, read: bool) -> Answer:
         try:
             # httpx limits each wait for bytes, which an upstream that trickles never exceeds.
             with anyio.fail_after(ATTEMPT_S):
-                response = await self._client.send(once)
+                response = await self._client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise TransientError(applied=False) from error
         except (httpx.RequestError, TimeoutError) as error:
@@ -226,6 +235,9 @@ async def _require_time(event: str, _: object) -> None:
     """Send no body after the deadline: a process that stood still goes on before it hears of the cancellation."""
     if event.endswith("send_request_body.started") and anyio.current_time() >= anyio.current_effective_deadline():
         raise TimeoutError
+
+
+_TRACED = {"trace": _require_time}
 
 
 def _json(response: httpx.Response) -> JsonValue:

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -114,16 +114,14 @@ def _meeting(count: int) -> Generator[None]:
     """Let no write leave before so many are about to: each was written on the state in which the others found it."""
     send, waiting, met = HttpClient._sent, iter(range(count - 1)), anyio.Event()
 
-    async def sent(
-        self: HttpClient, request: httpx.Request, credentials: Mapping[str, str], *, read: bool
-    ) -> HttpAnswer:
+    async def sent(self: HttpClient, request: httpx.Request, *, read: bool) -> HttpAnswer:
         if request.method != "GET" and not met.is_set():
             if next(waiting, None) is None:
                 met.set()
             # One that is refused before it writes never comes.
             with anyio.move_on_after(LONGEST_WAIT_S):
                 await met.wait()
-        return await send(self, request, credentials, read=read)
+        return await send(self, request, read=read)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HttpClient, "_sent", sent)

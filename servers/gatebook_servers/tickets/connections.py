@@ -16,6 +16,16 @@ ZENDESK_LIFE_S = 3_600
 """How long Zendesk's access tokens are asked to be good, seconds; it takes 300 to 172,800."""
 
 
+def zendesk_account(settings: Settings) -> str:
+    """Return the name of the Zendesk account, which is part of every effect's identity."""
+    return _account("zendesk", settings.zendesk_url, cloud=".zendesk.com")
+
+
+def jira_account(settings: Settings) -> str:
+    """Return the name of the Jira site, whichever way it is reached; part of every effect's identity."""
+    return _account("jira", settings.jira_url, cloud=".atlassian.net")
+
+
 def zendesk_grant(settings: Settings) -> Grant:
     """Return what Zendesk is asked for.
 
@@ -29,7 +39,7 @@ def zendesk_grant(settings: Settings) -> Grant:
     by_person = "Authorise the client anew and run `gatebook desk connect zendesk`."
     by_client = "Check GATEBOOK_ZENDESK_OAUTH_CLIENT_ID, GATEBOOK_ZENDESK_OAUTH_CLIENT_SECRET and the client's scopes."
     return Grant(
-        account=f"zendesk/{_host(settings.zendesk_url).removesuffix('.zendesk.com')}",
+        account=zendesk_account(settings),
         token_url=f"{settings.zendesk_url.rstrip('/')}/oauth/tokens",
         kind=kind,
         client_id=settings.zendesk_oauth_client_id,
@@ -50,7 +60,7 @@ def jira_grant(settings: Settings) -> Grant:
     """
     _require("JIRA", settings.jira_url, settings.jira_oauth_client_id, settings.jira_oauth_client_secret)
     return Grant(
-        account=f"jira/{_host(settings.jira_url).removesuffix('.atlassian.net')}",
+        account=jira_account(settings),
         token_url=ATLASSIAN,
         kind=GrantType.REFRESH_TOKEN,
         client_id=settings.jira_oauth_client_id,
@@ -78,5 +88,5 @@ def _require(desk: str, url: str, client_id: str, secret: SecretStr | None) -> N
         raise ConfigurationError(f"missing: {', '.join(missing)}.", next_step="Set what docs/desks.md names.")
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+def _account(desk: str, url: str, *, cloud: str) -> str:
+    return f"{desk}/{(urlsplit(url).hostname or '').removesuffix(cloud)}"

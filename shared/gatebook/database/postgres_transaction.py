@@ -108,11 +108,7 @@ class PostgresTransaction:
         """Let one statement be the whole transaction; the server plans it once."""
         require_storable(parameters)
         given = self._given[0] if self._given else None
-        named: dict[str, Value] = {
-            "known_schema": self._schema,
-            "given_now": given,
-            **parameters,
-        }
+        named: dict[str, Value] = {"known_schema": self._schema, "given_now": given, **parameters}
         _, cursor = self._first(_call(function, *named), named)
         self._concluded = True
         row = cursor.fetchone()

@@ -1,17 +1,13 @@
 """Where the site is and who asks, from the settings."""
 
-import base64
-from urllib.parse import urlsplit
-
 from gatebook.errors import ConfigurationError
 from gatebook.http import Credentials, FixedCredentials
 from gatebook.runtime import Runtime
 from gatebook.settings import Settings
-from gatebook_servers.tickets.connections import oauth_credentials
+from gatebook_servers.tickets.connections import jira_account, oauth_credentials
 from gatebook_servers.tickets.desks.jira.site import PROJECT
 
 _CLOUD = "https://api.atlassian.com/ex/jira"
-_CLOUD_HOST = ".atlassian.net"
 
 
 def account_of(settings: Settings) -> str:
@@ -20,12 +16,11 @@ def account_of(settings: Settings) -> str:
     Raises:
         ConfigurationError: If the settings name no site.
     """
-    host = urlsplit(settings.jira_url).hostname
-    if not host:
+    if not settings.jira_url:
         raise ConfigurationError(
             "GATEBOOK_JIRA_URL is missing.", next_step="Set it to the site, such as https://acme.atlassian.net."
         )
-    return f"jira/{host.removesuffix(_CLOUD_HOST)}"
+    return jira_account(settings)
 
 
 def address_of(settings: Settings) -> str:
@@ -52,8 +47,7 @@ def credentials_of(runtime: Runtime) -> Credentials:
             "GATEBOOK_JIRA_EMAIL or GATEBOOK_JIRA_API_TOKEN is missing.",
             next_step="Make a token at https://id.atlassian.com/manage-profile/security/api-tokens.",
         )
-    pair = f"{settings.jira_email}:{settings.jira_api_token.get_secret_value()}"
-    return FixedCredentials({"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
+    return FixedCredentials.basic(settings.jira_email, settings.jira_api_token.get_secret_value())
 
 
 def projects_of(settings: Settings) -> tuple[str, ...]:

@@ -1,12 +1,9 @@
 """Which Zendesk account is open, and with what credentials."""
 
-import base64
-from urllib.parse import urlsplit
-
 from gatebook.errors import ConfigurationError
 from gatebook.http import Credentials, FixedCredentials
 from gatebook.runtime import Runtime
-from gatebook_servers.tickets.connections import oauth_credentials
+from gatebook_servers.tickets.connections import oauth_credentials, zendesk_account
 from gatebook_servers.tickets.desks.zendesk.api import ZendeskApi
 from gatebook_servers.tickets.desks.zendesk.desk import ZendeskDesk
 
@@ -23,8 +20,7 @@ def open_zendesk(runtime: Runtime) -> ZendeskDesk:
             "the desk is zendesk and GATEBOOK_ZENDESK_URL is missing.", next_step="Set it to https://NAME.zendesk.com."
         )
     api = ZendeskApi(settings.zendesk_url, credentials=_credentials(runtime))
-    account = f"zendesk/{(urlsplit(settings.zendesk_url).hostname or '').removesuffix('.zendesk.com')}"
-    return ZendeskDesk(runtime, api, account=account, incremental=settings.zendesk_incremental)
+    return ZendeskDesk(runtime, api, account=zendesk_account(settings), incremental=settings.zendesk_incremental)
 
 
 def _credentials(runtime: Runtime) -> Credentials:
@@ -45,5 +41,4 @@ def api_token(address: str, token: str) -> FixedCredentials:
 
     https://developer.zendesk.com/api-reference/introduction/security-and-auth/#api-token
     """
-    pair = base64.b64encode(f"{address}/token:{token}".encode()).decode()
-    return FixedCredentials({"Authorization": f"Basic {pair}"})
+    return FixedCredentials.basic(f"{address}/token", token)

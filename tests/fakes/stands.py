@@ -139,6 +139,15 @@ class Served(Generic[S]):
         return self.service.land()
 
 
+def _texts_of(state: Json) -> list[str]:
+    """Return the messages, tags and subjects of a service that keeps tickets and comments by those names."""
+    comments = cast("Mapping[str, list[Json]]", state["comments"])
+    tickets = cast("Mapping[str, Json]", state["tickets"])
+    said = [str(comment["body"]) for messages in comments.values() for comment in messages]
+    tags = [tag for found in tickets.values() for tag in cast("Sequence[str]", found["tags"])]
+    return [*said, *tags, *(str(found["subject"]) for found in tickets.values())]
+
+
 class RemoteStand(Served[RemoteService]):
     """The desk behind HTTP that is no product's."""
 
@@ -156,12 +165,7 @@ class RemoteStand(Served[RemoteService]):
 
     def texts(self, suite: Suite) -> list[str]:
         del suite
-        state = self.service.state()
-        comments = cast("Mapping[str, list[Json]]", state["comments"])
-        tickets = cast("Mapping[str, Json]", state["tickets"])
-        said = [str(comment["body"]) for messages in comments.values() for comment in messages]
-        tags = [tag for found in tickets.values() for tag in cast("Sequence[str]", found["tags"])]
-        return [*said, *tags, *(str(found["subject"]) for found in tickets.values())]
+        return _texts_of(self.service.state())
 
     def open(self, suite: Suite, runtime: Runtime) -> TicketDesk:
         del suite
@@ -193,12 +197,7 @@ class ZendeskStand(Served[ZendeskService]):
 
     def texts(self, suite: Suite) -> list[str]:
         del suite
-        state = self.service.state()
-        comments = cast("Mapping[str, list[Json]]", state["comments"])
-        tickets = cast("Mapping[str, Json]", state["tickets"])
-        said = [str(comment["body"]) for messages in comments.values() for comment in messages]
-        tags = [tag for found in tickets.values() for tag in cast("Sequence[str]", found["tags"])]
-        return [*said, *tags, *(str(found["subject"]) for found in tickets.values())]
+        return _texts_of(self.service.state())
 
 
 class JiraStand(Served[JiraService]):

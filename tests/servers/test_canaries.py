@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from mcp import Client, StdioServerParameters
@@ -21,6 +20,7 @@ from mcp.types import CallToolResult
 from pydantic import JsonValue, SecretStr
 
 from fakes.jira import running_jira
+from fakes.listening import listening
 from fakes.oauth import FIRST_REFRESH, OAuthService, running_oauth
 from fakes.remote_desk import running_service
 from fakes.services import Json, RunningService
@@ -94,19 +94,8 @@ def foreign() -> Generator[Foreign]:
 
         do_GET = do_PATCH = do_PUT = do_DELETE = do_POST  # noqa: N815 - the names that http.server calls
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    place.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with listening(Handler) as place.url:
         yield place
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager

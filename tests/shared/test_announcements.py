@@ -4,17 +4,17 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import cast
 
 import pytest
 from pydantic import SecretBytes
 
+from fakes.listening import listening
 from gatebook.approvals.channels.webhook import read_secret, sign
 from gatebook.errors import ConfigurationError
 from gatebook.guard import Guard
@@ -88,20 +88,9 @@ def receiving() -> Generator[Receiver]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_address[1]}/hook?team=a%20b"
-    try:
-        with without_waiting():
-            yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as url, without_waiting():
+        made.url = f"{url}/hook?team=a%20b"
+        yield made
 
 
 def telling(suite: Suite, receiver: Receiver, **overrides: object) -> Callable[[], Worker]:

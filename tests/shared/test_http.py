@@ -3,11 +3,11 @@
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from fakes.listening import listening
 from gatebook.errors import ConflictError, ForbiddenError, GatebookError, RateLimitedError, UnauthenticatedError
 from gatebook.http import Answer, HttpClient
 from gatebook.retry import Operation, TransientError, without_waiting
@@ -33,18 +33,8 @@ def answering(*answers: tuple[int, dict[str, str], bytes]) -> Generator[tuple[st
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as url:
+        yield url, asked
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,11 @@
 """Retries: what may be repeated by its class, how often, how long; and the HTTP client against a real server."""
 
 import json
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from math import inf
 from time import time
 
@@ -14,6 +13,7 @@ import anyio
 import pytest
 from pydantic import JsonValue
 
+from fakes.listening import listening
 from gatebook import http
 from gatebook.errors import (
     ConflictError,
@@ -233,19 +233,9 @@ def serving(*answers: tuple[int, dict[str, str], bytes]) -> Generator[Upstream]:
 
         do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the standard library's names
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    upstream.url = f"http://127.0.0.1:{server.server_address[1]}/api"
-    try:
+    with listening(Handler) as url:
+        upstream.url = f"{url}/api"
         yield upstream
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 async def request(

@@ -5,9 +5,9 @@
 Both sides are called as their callers call them (an awaited method of an open store), both wait for the disk.
 
 Not the same work, and that is the point of the design: Gatebook checks the run's handle, stores one JSON text, compares
-it with the newest and prunes to the last three and every hundredth. LangGraph's savers serialise with msgpack, keep
-metadata and channel versions, on PostgreSQL in tables of their own, and prune nothing. Through MCP both are dwarfed by
-the transport (see guard.py).
+its number with the newest and prunes to the last three and every hundredth, on PostgreSQL with every tenth. LangGraph's
+savers serialise with msgpack, keep metadata and channel versions, on PostgreSQL in tables of their own, and prune
+nothing. Through MCP both are dwarfed by the transport (see guard.py).
 """
 
 import argparse
@@ -30,14 +30,13 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, empty_chec
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from pydantic import JsonValue, SecretStr
+from pydantic_core import to_json
 
 from filesystem import require_disk
-from gatebook.database.port import Transaction
-from gatebook.ledger.checkpoints import Checkpoints
 from gatebook.ledger.runs import Runs
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings
-from gatebook_servers.runs.tools import STATE
+from gatebook_servers.runs import saving
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from programs.postgres import running_postgres, schema
@@ -79,13 +78,9 @@ def ours(runtime: Runtime, size: int) -> Save:
         )
 
     async def save(number: int) -> object:
-        text = STATE.dump_json({**state, "number": number}).decode()
-
-        def write(tx: Transaction) -> bool:
-            return Checkpoints(tx).save(run.handle, seq=number + WARM_UP + 1, state=text)
-
+        text = to_json({**state, "number": number}, inf_nan_mode="null").decode()
         with runtime.call_under_way():
-            if not await runtime.transact(write):
+            if not await saving.save(runtime, run.handle, seq=number + WARM_UP + 1, state=text):
                 sys.exit("a checkpoint was not saved")
         return None
 

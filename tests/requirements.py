@@ -343,6 +343,16 @@ PROMISES: dict[str, Promise] = {
         "The largest checkpoint comes back whole, with every later step and its result.",
         ("servers/test_resuming.py::test_the_largest_checkpoint_comes_back_from_another_process_over_stdio",),
     ),
+    "saved-checkpoint": Promise(
+        "A checkpoint is saved once and whole, whoever else writes, and when the database's connection is cut.",
+        (
+            "servers/test_runs.py::test_a_checkpoint_is_saved_once_and_never_rewritten",
+            "contracts/test_calls.py::test_many_at_the_same_time_are_all_saved",
+            "contracts/test_calls.py::test_who_is_kept_waiting_saves_in_a_transaction",
+            "contracts/test_calls.py::test_a_connection_that_was_cut_is_opened_again",
+            "contracts/test_calls.py::test_a_function_does_what_the_statements_do",
+        ),
+    ),
     "replay": Promise(
         "A run is recorded so that nobody else can read it, and replays call by call with no effect at all.",
         (

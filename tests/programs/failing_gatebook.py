@@ -19,8 +19,9 @@ from mcp.types import CallToolResult
 
 from fakes.remote_desk import RemoteDesk
 from gatebook.approvals.history import History
-from gatebook.database.port import Transaction
+from gatebook.database.port import Transaction, Value
 from gatebook.database.postgres import PostgresDatabase
+from gatebook.database.postgres_calls import PostgresCalls
 from gatebook.database.sqlite import SqliteDatabase
 from gatebook.effects import Effects
 from gatebook.gate import Gate
@@ -66,6 +67,16 @@ def fail_at(failpoints: Failpoints) -> None:
     Effects.claim = before(failpoints, Effects.claim, "mid_claim")
     Effects.finish = behind(failpoints, Effects.finish, "before_complete")
     Checkpoints.save = behind(failpoints, Checkpoints.save, "mid_checkpoint")
+    call = PostgresCalls.call
+
+    async def called(self: PostgresCalls, function: str, parameters: dict[str, Value]) -> int | None:
+        # Committed, and nobody told.
+        result = await call(self, function, parameters)
+        if result is not None and failpoints.passed("mid_checkpoint"):
+            stand_still()
+        return result
+
+    PostgresCalls.call = called
 
 
 def before(failpoints: Failpoints, method: Callable[P, R], point: Point) -> Callable[P, R]:

@@ -20,7 +20,7 @@ from gatebook.clock import new_id
 # The shell holds the server, and ends it when its standard input ends, which it also does when the tests are killed.
 _SERVE = """
 start() {
-  pg_ctl -D "$1/data" -w -l "$1/log" -o "-k $1 -c listen_addresses='' -c fsync=$2 -c shared_buffers=16MB" start \
+  pg_ctl -D "$1/data" -w -l "$1/log" -o "-k $1 -c listen_addresses='' $2" start \
     >/dev/null 2>&1 && echo ready
 }
 initdb -D "$1/data" -U postgres -A trust -E UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8 -N \
@@ -33,6 +33,8 @@ done
 pg_ctl -D "$1/data" -m immediate -w stop >/dev/null 2>&1
 rm -rf "$1" 2>/dev/null
 """
+# Many servers run beside each other in tests.
+_QUICK = "-c fsync=off -c shared_buffers=16MB"
 
 
 class UnavailableError(Exception):
@@ -75,7 +77,8 @@ def running_postgres(*, durable: bool = False) -> Generator[Postgres]:
     """Start a server and end it behind the block.
 
     Args:
-        durable: Whether its commits wait for the disk. What a crash of its processes leaves is the same without.
+        durable: Whether its commits wait for the disk, and all else is as the server sets it by itself. What a crash of
+            its processes leaves is the same without.
 
     Raises:
         UnavailableError: If there is none, or it does not start.
@@ -88,7 +91,7 @@ def running_postgres(*, durable: bool = False) -> Generator[Postgres]:
         shutil.chown(directory, user)
     try:
         with subprocess.Popen(
-            ["/bin/sh", "-c", _SERVE, "sh", str(directory), "on" if durable else "off"],
+            ["/bin/sh", "-c", _SERVE, "sh", str(directory), "" if durable else _QUICK],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PATH": f"{_binaries(directory, user)}:/usr/bin:/bin"},

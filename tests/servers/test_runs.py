@@ -232,12 +232,12 @@ async def test_a_checkpoint_is_saved_once_and_never_rewritten(suite: Suite, mode
 async def test_old_checkpoints_are_pruned_to_the_last_three_and_every_hundredth(suite: Suite) -> None:
     async with suite.agent("runs") as agent:
         run: Json = {"run_id": await start(agent)}
-        for seq in (1, 2, 98, 99, 100, 101, 102, 103, 200, 201, 202, 203):
+        for seq in (1, 2, 98, 99, 100, 101, 102, 103, 200, 201, 202, 203, 210):
             await agent.ok("checkpoint", run, seq=seq, state={"seq": seq})
-        assert (await agent.ok("resume_run", run))["state"] == {"seq": 203}
+        assert (await agent.ok("resume_run", run))["state"] == {"seq": 210}
     with suite.runtime.database.transaction() as tx:
         kept = [row["seq"] for row in tx.all("SELECT seq FROM checkpoints ORDER BY seq")]
-    assert kept == [100, 200, 201, 202, 203]
+    assert kept == [100, 200, 202, 203, 210]
 
 
 async def test_at_the_end_of_every_budget_ten_calls_are_left_to_end_cleanly(suite: Suite, mode: str) -> None:

@@ -47,18 +47,12 @@ class Transaction(Protocol):
         """
         ...
 
-    def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
+    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
         """Run one last statement and those behind it, and commit; return the first row of the first one.
-
-        With `function`, a database across a network takes all of it in one trip where nothing went before. If the
-        connection turns out to be gone then, all of it may be sent twice: it has to be harmless when it was done.
 
         Args:
             sql: The statement; `:now` in it is the time of the transaction.
             behind: Further statements with the same parameters.
-            function: One of the database's own that does the same, where it has functions: called with `known_schema`,
-                `given_now` and the parameters, it locks, looks at the schema, and returns a value or null
-                as the first statement a row or none.
             parameters: The values.
         """
         ...
@@ -132,6 +126,25 @@ class Database(Protocol):
 
         Raises:
             GatebookError: As `transaction`.
+        """
+        ...
+
+    async def call(self, function: str, /, **parameters: Value) -> int | None:
+        """Call a function of the database's own that is a transaction by itself, where it has functions.
+
+        For what is done so often that beginning a transaction counts. The same has to be written as a transaction too.
+
+        Args:
+            function: Called with `known_schema`, `given_now` and the parameters, it locks, looks at the schema, and
+                does all in one.
+            parameters: The values.
+
+        Returns:
+            The whole number that it returned. None when it returned null, was not called, or failed: a transaction has
+            to do it then, to which it must be harmless if it was done all the same.
+
+        Raises:
+            InvalidArgumentsError: As `transaction`.
         """
         ...
 

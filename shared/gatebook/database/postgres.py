@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from gatebook.clock import Clock, SystemClock
 from gatebook.database.migrations import LOCK_TABLE, newest, upgrade
-from gatebook.database.port import Transaction, Watch
+from gatebook.database.port import Transaction, Value, Watch, require_storable
+from gatebook.database.postgres_calls import PostgresCalls
 from gatebook.database.postgres_transaction import DIALECT, Connection, Only, PostgresTransaction, ended, translated
 from gatebook.database.postgres_watch import PostgresWatch
 from gatebook.errors import ConfigurationError, StorageFullError, StoreBusyError, TooLargeError
@@ -74,6 +75,7 @@ class PostgresDatabase:
                 "GATEBOOK_DATABASE_URL is not an address that PostgreSQL's clients read.",
                 next_step="Write postgresql://user:password@host/database, the password percent-encoded.",
             ) from None
+        self._calls = PostgresCalls(self._address)
 
     def describe(self) -> str:
         with self.transaction() as transaction:
@@ -94,10 +96,19 @@ class PostgresDatabase:
     def back_up(self, file: Path) -> None:
         raise ConfigurationError("PostgreSQL has a tool of its own for that.", next_step=f"pg_dump -Fc -f {file.name}")
 
+    async def call(self, function: str, /, **parameters: Value) -> int | None:
+        require_storable(parameters)
+        # Whether the schema is ours the first transaction finds out.
+        if self._connection is None:
+            return None
+        given = self._clock.now() if self._clock else None
+        return await self._calls.call(function, {"known_schema": self._schema, "given_now": given, **parameters})
+
     async def watch(self) -> Watch:
         return await PostgresWatch.opened(self._address.get_secret_value())
 
     def close(self) -> None:
+        self._calls.close()
         with self._lock:
             if self._connection is not None:
                 self._connection.close()

@@ -89,9 +89,7 @@ class PostgresTransaction:
     def defer(self, sql: str, /, **parameters: Value) -> None:
         self._deferred.append(self._bound(sql, parameters))
 
-    def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
-        if function and self._durable and self._begun is None and not self._deferred:
-            return self._called(function, parameters)
+    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
         self._beginning()
         parameters["now"] = self.now
         before = len(self._deferred)
@@ -103,16 +101,6 @@ class PostgresTransaction:
         row = cursor.fetchone()
         _require_committed(_last(cursor))
         return row
-
-    def _called(self, function: str, parameters: dict[str, Value]) -> Row | None:
-        """Let one statement be the whole transaction; the server plans it once."""
-        require_storable(parameters)
-        given = self._given[0] if self._given else None
-        named: dict[str, Value] = {"known_schema": self._schema, "given_now": given, **parameters}
-        _, cursor = self._first(_call(function, *named), named)
-        self._concluded = True
-        row = cursor.fetchone()
-        return row if row and row["value"] is not None else None
 
     def all(self, sql: str, /, **parameters: Value) -> list[Row]:
         return cast("list[Row]", self._run(sql, parameters).fetchall())
@@ -180,25 +168,21 @@ class PostgresTransaction:
         cursor.nextset()
         return cursor
 
-    def _first(
-        self, statement: bytes, parameters: dict[str, Value] | None = None
-    ) -> tuple[Connection, psycopg.Cursor[DictRow]]:
+    def _first(self, statement: bytes) -> tuple[Connection, psycopg.Cursor[DictRow]]:
         """Send the first statement of all; its connection and its cursor."""
         connection = self._connected()
         try:
-            return connection, self._tried(connection, statement, parameters)
+            return connection, self._tried(connection, statement)
         except psycopg.OperationalError:
             if not connection.closed:
                 raise
         # Nothing of the transaction has happened yet: it may as well begin on another connection.
         connection = self._connected(anew=True)
-        return connection, self._tried(connection, statement, parameters)
+        return connection, self._tried(connection, statement)
 
-    def _tried(
-        self, connection: Connection, statement: bytes, parameters: dict[str, Value] | None
-    ) -> psycopg.Cursor[DictRow]:
+    def _tried(self, connection: Connection, statement: bytes) -> psycopg.Cursor[DictRow]:
         try:
-            return connection.execute(statement, parameters, prepare=parameters is not None)
+            return connection.execute(statement)
         except psycopg.OperationalError:
             _roll_back(connection)
             raise
@@ -254,11 +238,6 @@ def _last(cursor: psycopg.Cursor[DictRow]) -> psycopg.Cursor[DictRow]:
 def translated(sql: str) -> bytes:
     """Return a statement with `:name` written as psycopg wants it; casts, quoted text and remarks stay as they are."""
     return _TOKEN.sub(_as_psycopg, sql).encode()
-
-
-@lru_cache(maxsize=16)
-def _call(function: str, *names: str) -> bytes:
-    return f"SELECT {function}({', '.join(f'{name} => %({name})s' for name in names)}) AS value".encode()
 
 
 def _as_psycopg(token: re.Match[str]) -> str:

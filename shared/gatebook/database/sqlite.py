@@ -79,6 +79,9 @@ class SqliteDatabase:
         with file.open("rb+") as copy:
             os.fsync(copy.fileno())
 
+    async def call(self, function: str, /, **parameters: Value) -> None:
+        del function, parameters
+
     async def watch(self) -> Watch:
         with _translated():
             return SqliteWatch(self._path)
@@ -230,8 +233,7 @@ class _SqliteTransaction:
     def defer(self, sql: str, /, **parameters: Value) -> None:
         _run(self._connection, sql, parameters)
 
-    def conclude(self, sql: str, /, *behind: str, function: str = "", **parameters: Value) -> Row | None:
-        del function
+    def conclude(self, sql: str, /, *behind: str, **parameters: Value) -> Row | None:
         parameters["now"] = self._now
         row = self.one(sql, **parameters)
         for statement in behind:

@@ -2,7 +2,7 @@
 
 import json
 
-from gatebook.database.port import Transaction
+from gatebook.database.port import Database, Transaction, Value
 from gatebook.errors import IdempotencyConflictError, TooLargeError
 from gatebook.ledger.models import Checkpoint
 
@@ -10,8 +10,8 @@ MAX_STATE_BYTES = 256 * 1024
 KEPT = 3
 KEPT_EVERY = 100
 
-# One statement says whether the handle still drives the run, and saves: the ledger of a night is written often. Both
-# statements are the function `save_checkpoint` on PostgreSQL.
+# One statement says whether the handle still drives the run, and saves: the ledger of a night is written often. The
+# function `save_checkpoint` of PostgreSQL does the same, but prunes with every tenth number only.
 _SAVE = """
 INSERT INTO checkpoints (run_id, seq, step, state, created_at)
 SELECT run_id, :seq, steps, :state, :now FROM runs
@@ -23,6 +23,15 @@ _PRUNE = """
 DELETE FROM checkpoints WHERE run_id = :run AND seq % :every <> 0 AND seq <= (
   SELECT seq FROM checkpoints AS newer WHERE newer.run_id = :run ORDER BY seq DESC LIMIT 1 OFFSET :kept)
 """
+
+
+async def saved(database: Database, handle: str, *, seq: int, state: str) -> bool:
+    """Save as `Checkpoints.save` does, in one call of the database where it can; False when it may not be saved.
+
+    Raises:
+        TooLargeError: If the state is larger than 256 KiB.
+    """
+    return await database.call("save_checkpoint", **_values(handle, seq=seq, state=state)) is not None
 
 
 class Checkpoints:
@@ -48,21 +57,8 @@ class Checkpoints:
         Raises:
             TooLargeError: If the state is larger than 256 KiB.
         """
-        if len(state.encode()) > MAX_STATE_BYTES:
-            raise TooLargeError("the state is larger than 256 KiB.", next_step="Keep references, not texts, in it.")
-        run_id, _, epoch = handle.partition(".")
-        saved = self._tx.conclude(
-            _SAVE,
-            _PRUNE,
-            function="save_checkpoint",
-            run=run_id,
-            epoch=int(epoch) if epoch.isdecimal() else -1,
-            seq=seq,
-            state=state,
-            kept=KEPT,
-            every=KEPT_EVERY,
-        )
-        return saved is not None
+        values = _values(handle, seq=seq, state=state)
+        return self._tx.conclude(_SAVE, _PRUNE, **values, kept=KEPT, every=KEPT_EVERY) is not None
 
     def require_same(self, run_id: str, *, seq: int, state: str) -> None:
         """Refuse a state that `save` did not take, unless it is the newest one once more.
@@ -87,3 +83,11 @@ class Checkpoints:
             run_id=run_id,
         )
         return Checkpoint.model_validate(dict(row)) if row else None
+
+
+def _values(handle: str, *, seq: int, state: str) -> dict[str, Value]:
+    if len(state.encode()) > MAX_STATE_BYTES:
+        raise TooLargeError("the state is larger than 256 KiB.", next_step="Keep references, not texts, in it.")
+    run_id, _, epoch = handle.partition(".")
+    numbered = int(epoch) if epoch.isdecimal() else -1
+    return {"run": run_id, "epoch": numbered, "seq": seq, "state": state}

@@ -60,6 +60,7 @@ class Grant:
         scope: What they are asked for, separated by spaces; empty leaves it to the server.
         life_s: How long the access token should be good, seconds; None leaves it to the server (Zendesk takes 300 to
             172,800, Atlassian none).
+        needed: The scopes that the desk's work takes, separated by spaces; for who looks whether a token has them.
         mend: What the operator does when no token is to be had, one sentence.
     """
 
@@ -70,6 +71,7 @@ class Grant:
     client_secret: SecretStr | None = None
     scope: str = ""
     life_s: int | None = None
+    needed: str = ""
     mend: str
 
     @property

@@ -115,6 +115,11 @@ class RenewingCredentials:
         self._usable = None
         return await self._runtime.transact(lambda tx: self._store(tx).remove(self._grant.account))
 
+    @property
+    def needed(self) -> str:
+        """The scopes that the desk's work takes, separated by spaces."""
+        return self._grant.needed
+
     async def tried_anew(self) -> Held:
         """Return what there is after one more try, whatever was refused before: a person looks, who mended it maybe.
 

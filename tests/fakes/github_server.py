@@ -39,13 +39,14 @@ class GitHub(Service):
     last_write: float = float("-inf")
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: LOGIN})
     key: tuple[int, int] = (0, 0)
+    permissions: dict[str, str] = field(default_factory=lambda: {"metadata": "read", "issues": "write"})
     most_offset: int = 1_000
     ignores: tuple[str, ...] = ()
     incomplete: bool = False
 
     def reset(self) -> None:
         fresh = GitHub()
-        for name in ("now", "issues", "said", "names", "seen", "remaining", "reset_at", "last_write"):
+        for name in ("now", "issues", "said", "names", "seen", "remaining", "reset_at", "last_write", "permissions"):
             setattr(self, name, getattr(fresh, name))
         self.tokens, self.most_offset, self.ignores, self.incomplete = {TOKEN: LOGIN}, 1_000, (), False
 
@@ -296,7 +297,7 @@ def _installation(hub: GitHub, asked: Asked) -> _Answered:
     token = f"installed-{len(hub.tokens)}"
     hub.tokens[token] = APP_LOGIN
     until = datetime.fromtimestamp(hub.now + 3_600, UTC).isoformat()
-    return 201, {"token": token, "expires_at": _utc(until)}, {}
+    return 201, {"token": token, "expires_at": _utc(until), "permissions": hub.permissions}, {}
 
 
 def _set(hub: GitHub, body: Json) -> None:

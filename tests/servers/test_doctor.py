@@ -17,7 +17,7 @@ from gatebook.grants import GrantType
 from gatebook.settings import Settings
 from gatebook.tokens import RenewingCredentials
 from gatebook_servers.tickets.checking import clock, ending, rate, renewing, scopes
-from gatebook_servers.tickets.connections import jira_grant, zendesk_grant
+from gatebook_servers.tickets.connections import ZENDESK_SCOPES, jira_grant, zendesk_grant
 from programs.processes import COMMAND, environment, gatebook
 from suite import Json, Suite
 
@@ -101,9 +101,27 @@ def test_what_an_answer_does_not_say_is_no_finding() -> None:
     assert rate({"a": "canary", "b": "7"}, limit="a", left="b") == []
 
 
-def test_missing_scopes_are_named() -> None:
-    assert scopes(["read"], ["read"]).ok
-    assert scopes(["read"], ["read", "write"]).detail == "missing: write"
+@pytest.mark.parametrize(
+    ("held", "found"),
+    [
+        ("read tickets:write", "ok all that is needed"),
+        ("write read", "ok all that is needed"),
+        ("tickets:read tickets:write", "warning missing, unless others do the same: read"),
+        ("read", "warning missing, unless others do the same: tickets:write"),
+        ("", ""),
+    ],
+)
+def test_missing_scopes_are_named_where_it_is_known_which_there_are(held: str, found: str) -> None:
+    findings = scopes(held.split(), ZENDESK_SCOPES.split())
+    assert " ".join(f"{finding.level} {finding.detail}" for finding in findings) == found
+
+
+@pytest.mark.anyio
+async def test_what_a_token_is_for_is_held_against_what_the_desk_needs(suite: Suite, oauth: OAuthService) -> None:
+    for needed, levels in (("read write", ["ok", "ok"]), ("read offline", ["ok", "warning"]), ("", ["ok"])):
+        credentials = RenewingCredentials(suite.runtime, oauth.grant(GrantType.CLIENT_CREDENTIALS, needed=needed))
+        found = await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds)
+        assert [finding.level for finding in found] == levels
 
 
 def test_what_ends_is_told_half_a_year_before() -> None:
@@ -118,13 +136,13 @@ def test_what_ends_is_told_half_a_year_before() -> None:
 async def test_credentials_that_were_mended_are_found_well(suite: Suite, oauth: OAuthService) -> None:
     credentials = RenewingCredentials(suite.runtime, oauth.grant(GrantType.CLIENT_CREDENTIALS))
     oauth.configure(revoked=True)
-    finding = await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds)
+    [finding] = await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds)
     assert (finding.level, MEND in finding.detail) == ("wrong", True)
     oauth.configure(revoked=False)
-    assert (await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds)).level == "ok"
+    assert (await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds))[0].level == "ok"
     suite.clock.advance(1_700)
     oauth.configure(revoked=True)
-    assert (await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds)).level == "warning"
+    assert (await renewing(credentials, now=NOW, steady=suite.clock.steady().seconds))[0].level == "warning"
 
 
 def desk(home: Path, oauth: OAuthService, *arguments: str, code: int = 0, given: str = "", **more: str) -> str:

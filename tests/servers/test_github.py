@@ -540,6 +540,18 @@ async def test_an_app_signs_for_tokens_that_are_renewed_before_they_end_and_by_o
     await desk.aclose()
 
 
+@pytest.mark.parametrize(
+    ("permissions", "levels"), [({"issues": "write"}, ["ok"]), ({"issues": "read"}, ["warning"]), ({}, [])]
+)
+async def test_doctor_says_when_an_app_may_not_write(
+    suite: Suite, github: GitHubService, key: rsa.RSAPrivateKey, permissions: Json, levels: list[str]
+) -> None:
+    desk = as_app(suite, github, key)
+    github.set(permissions=permissions)
+    assert [finding.level for finding in await desk.check() if finding.check == "scopes"] == levels
+    await desk.aclose()
+
+
 async def test_a_token_that_was_revoked_is_renewed_once_for_all(
     suite: Suite, github: GitHubService, key: rsa.RSAPrivateKey
 ) -> None:

@@ -12,6 +12,8 @@ from gatebook.settings import Settings
 from gatebook.tokens import RenewingCredentials
 
 ATLASSIAN = "https://auth.atlassian.com/oauth/token"
+JIRA_SCOPES = "read:jira-work write:jira-work read:jira-user read:servicedesk-request write:servicedesk-request"
+ZENDESK_SCOPES = "read tickets:write"
 ZENDESK_LIFE_S = 3_600
 """How long Zendesk's access tokens are asked to be good, seconds; it takes 300 to 172,800."""
 
@@ -46,6 +48,7 @@ def zendesk_grant(settings: Settings) -> Grant:
         client_secret=settings.zendesk_oauth_client_secret,
         scope=settings.zendesk_oauth_scope if kind is GrantType.CLIENT_CREDENTIALS else "",
         life_s=ZENDESK_LIFE_S,
+        needed=ZENDESK_SCOPES,
         mend=by_person if kind is GrantType.REFRESH_TOKEN else by_client,
     )
 
@@ -65,6 +68,7 @@ def jira_grant(settings: Settings) -> Grant:
         kind=GrantType.REFRESH_TOKEN,
         client_id=settings.jira_oauth_client_id,
         client_secret=settings.jira_oauth_client_secret,
+        needed=JIRA_SCOPES,
         mend="Authorise the client anew, with the scope offline_access, and run `gatebook desk connect jira`.",
     )
 

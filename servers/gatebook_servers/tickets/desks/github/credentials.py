@@ -6,7 +6,7 @@ An app signs a JSON Web Token with its key, and gets for it an installation toke
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _EARLY_S = 300
 class _Token(BaseModel):
     token: str
     expires_at: datetime
+    permissions: dict[str, str] = {}
 
 
 class _App(BaseModel):
@@ -65,6 +66,7 @@ class AppCredentials:
         self._key = key
         self._clock = clock
         self._current: dict[str, str] = {}
+        self._permissions: dict[str, str] = {}
         self._until = 0.0
         self._renewing = anyio.Lock()
 
@@ -85,6 +87,15 @@ class AppCredentials:
                 await self._obtain()
             return self._current
 
+    async def permissions(self) -> Sequence[str]:
+        """Return what the installation may do, as `issues:write`.
+
+        Raises:
+            GatebookError: If there is no token.
+        """
+        await self.headers()
+        return [f"{name}:{level}" for name, level in self._permissions.items()]
+
     async def login(self) -> str:
         """Return the account as which the app writes.
 
@@ -99,6 +110,7 @@ class AppCredentials:
         answered = parsed(_TOKEN, await self._as_app("POST", path))
         self._current = {"authorization": f"Bearer {answered.token}"}
         self._until = answered.expires_at.timestamp()
+        self._permissions = answered.permissions
 
     async def _as_app(self, method: str, path: str) -> JsonValue:
         headers = {"authorization": f"Bearer {self._signed()}"}

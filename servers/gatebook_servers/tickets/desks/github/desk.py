@@ -14,7 +14,7 @@ import anyio
 from gatebook.errors import ConfigurationError, RateLimitedError, UnsupportedError
 from gatebook.retry import AmbiguousError
 from gatebook.runtime import Runtime
-from gatebook_servers.tickets.checking import Finding, checked
+from gatebook_servers.tickets.checking import Finding, checked, scopes
 from gatebook_servers.tickets.desk import (
     Applied,
     Capabilities,
@@ -31,6 +31,7 @@ from gatebook_servers.tickets.desk import (
 from gatebook_servers.tickets.desks.github import listing
 from gatebook_servers.tickets.desks.github.changing import change_of, holds, labels_for, require_expressible
 from gatebook_servers.tickets.desks.github.client import GitHubClient
+from gatebook_servers.tickets.desks.github.credentials import AppCredentials
 from gatebook_servers.tickets.desks.github.listing import Found, Place
 from gatebook_servers.tickets.desks.github.looking import LookUp, changed_applied, created_applied, said_applied
 from gatebook_servers.tickets.desks.github.marking import marked, marker_in
@@ -92,7 +93,12 @@ class GitHubDesk:
         await self._client.aclose()
 
     async def check(self) -> Sequence[Finding]:
-        return await checked(self._runtime, self._account, self._client.credentials, self._repository.anything)
+        credentials = self._client.credentials
+        found = await checked(self._runtime, self._account, credentials, self._repository.anything)
+        # A fine-grained token does not tell what it may do.
+        if isinstance(credentials, AppCredentials) and all(finding.ok for finding in found):
+            found += scopes(await credentials.permissions(), ["issues:write"])
+        return found
 
     async def page(self, window: Window, *, position: str, limit: int) -> Slice:
         place = Place.read(position)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from gatebook.database.port import Value
 
 LONGEST_S = 10.0
-"""How long an answer may take; waiting for other transactions ends after a second."""
+"""How long connecting and every answer may take; waiting for other transactions ends after a second."""
 
 _SESSION = "SET lock_timeout = 1000"
 
@@ -63,8 +63,9 @@ class PostgresCalls:
     async def _opened(self) -> PGconn:
         """Open the connection."""
         self._prepared.clear()
-        self._connection = await psycopg.AsyncConnection.connect(self._address.get_secret_value(), autocommit=True)
-        await self._connection.execute(_SESSION)
+        async with asyncio.timeout(LONGEST_S):
+            self._connection = await psycopg.AsyncConnection.connect(self._address.get_secret_value(), autocommit=True)
+            await self._connection.execute(_SESSION)
         return self._connection.pgconn
 
     async def _prepare(self, pgconn: PGconn, function: str, parameters: dict[str, Value]) -> None:

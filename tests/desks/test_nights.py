@@ -9,7 +9,7 @@ from programs.nights import DECIDED, TICKETS, Left, Night
 from programs.sending import weather
 from suite import Json
 
-NIGHTS = ("remote", "zendesk", "jira")
+NIGHTS = ("remote", "zendesk", "jira", "github")
 RATE = 0.02
 LATE: Json = {"kind": "late", "seconds": 0.1, "on": "(POST|PATCH|PUT) .*", "rate": RATE, "times": None}
 

@@ -50,6 +50,10 @@ class GitHubService(RunningService):
         """Set how the service is, by the names of its fields."""
         self.control("set", values)
 
+    def tick(self) -> None:
+        """Let time pass by itself from now on."""
+        self.set(ticks=True)
+
     def lines(self) -> list[str]:
         """Return what was asked and reached the service."""
         return [str(one["line"]) for one in cast("list[Json]", self.state()["seen"])]

@@ -69,6 +69,7 @@ class Night:
         self.home.mkdir(parents=True)
         suite = Suite(self.home, ManualClock(time.time()), overrides(self.stand, self.home))
         try:
+            self.stand.tick()
             self.stand.put(suite, *self._inbox())
             self.stand.faults(*self.faults, seed=7)
             self._to_the_middle(suite)

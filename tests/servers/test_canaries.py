@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from mcp import Client, StdioServerParameters
@@ -19,6 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.types import CallToolResult
 from pydantic import JsonValue, SecretStr
 
+from fakes.github import LOGIN, running_github
 from fakes.jira import running_jira
 from fakes.listening import listening
 from fakes.oauth import FIRST_REFRESH, OAuthService, running_oauth
@@ -141,6 +143,19 @@ def jira() -> Generator[Stage]:
         yield _vendor("jira", desk, "jira:AB-1", {"JIRA_EMAIL": "bot@acme.example"}, pair)
 
 
+@contextmanager
+def github() -> Generator[Stage]:
+    """A repository, with a token in a file beside the home."""
+    with running_github() as desk, TemporaryDirectory() as directory:
+        token = Path(directory, "token")
+        token.write_text("canary-github-token\n", encoding="ascii")
+        desk.set(tokens={"canary-github-token": LOGIN})
+        desk.tick()
+        desk.tickets([ticket("AB-1", created_at="2026-09-21T14:00:00Z")])
+        settings = {"GITHUB_REPOSITORY": "acme/support", "GITHUB_TOKEN_FILE": str(token)}
+        yield _vendor("github", desk, "github:1", settings, "canary-github-token")
+
+
 def _vendor(name: str, desk: RunningService, ref: str, settings: dict[str, str], pair: str) -> Stage:
     return Stage(
         name,
@@ -157,7 +172,12 @@ def _pair(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {"jira": jira, "remote": remote, "zendesk": zendesk}
+STAGES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
+    "github": github,
+    "jira": jira,
+    "remote": remote,
+    "zendesk": zendesk,
+}
 
 
 def canaries() -> dict[str, str]:

@@ -455,6 +455,21 @@ async def test_a_write_whose_turn_comes_too_late_is_refused_at_once(suite: Suite
     await Pace(suite.runtime, "github/another", pause=pause).turn()
 
 
+async def test_who_waits_for_a_turn_waits_longer_when_the_write_before_ends_late(suite: Suite) -> None:
+    before = Pace(suite.runtime, "github/one")
+    waited: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        waited.append(seconds)
+        suite.clock.advance(seconds)
+        if len(waited) == 1:
+            await before.rest()
+
+    await before.turn()
+    await Pace(suite.runtime, "github/one", pause=pause).turn()
+    assert waited == [1.0, 1.0]
+
+
 async def test_the_secondary_limit_keeps_everybodys_writes_back(suite: Suite, github: GitHubService) -> None:
     (ref,) = put(github)
     first, second = opened(suite, github), opened(suite, github)

@@ -35,7 +35,7 @@ from gatebook_servers.tickets.desks.github.credentials import AppCredentials
 from gatebook_servers.tickets.desks.github.listing import Found, Place
 from gatebook_servers.tickets.desks.github.looking import LookUp, changed_applied, created_applied, said_applied
 from gatebook_servers.tickets.desks.github.marking import marked, marker_in
-from gatebook_servers.tickets.desks.github.pace import Pace
+from gatebook_servers.tickets.desks.github.pace import APART_S, Pace
 from gatebook_servers.tickets.desks.github.reading import (
     Issue,
     comment_of,
@@ -205,12 +205,16 @@ class GitHubDesk:
         return await self._look_up.find(ref, marker)
 
     async def _written(self, write: Callable[[], Awaitable[T]]) -> T:
+        rest_s = APART_S
         try:
             return await write()
         except RateLimitedError as limited:
             # Whoever goes on writing meanwhile is kept out for longer.
-            await self._pace.rest(limited.retry_after_s or 0.0)
+            rest_s = max(rest_s, limited.retry_after_s or 0.0)
             raise
+        finally:
+            # From its end: how long it is on its way nobody knows.
+            await self._pace.rest(rest_s)
 
     async def _slice(self, found: Found) -> Slice:
         login = await self._client.login() if found.issues else ""

@@ -32,41 +32,54 @@ class Pace:
         self._pause = pause
 
     async def turn(self) -> None:
-        """Wait for the next free moment and take it.
+        """Take the next free moment and wait for it; `rest` puts it off.
 
         Raises:
             RateLimitedError: If it comes after the call's deadline; no moment is taken then.
         """
-        left_s = anyio.current_effective_deadline() - anyio.current_time()
+        left_s = _left_s()
 
         def take(tx: Transaction) -> float:
-            at = max(self._next(tx), tx.steady)
+            next_at, rest_until = self._paced(tx)
+            at = max(next_at, tx.steady)
             if at - tx.steady < left_s:
-                self._set(tx, at + APART_S)
+                self._put(tx, next_at=at + APART_S, rest_until=rest_until)
             return at - tx.steady
 
         wait_s = await self._transact(take)
-        if wait_s >= left_s:
-            raise RateLimitedError(
-                "writes to the desk take turns, and this one's comes too late for this call.",
-                next_step="Go on with other work and repeat this call later.",
-                retry_after_s=wait_s,
-            )
-        if wait_s > 0:
+        while wait_s > 0:
+            if wait_s >= _left_s():
+                raise RateLimitedError(
+                    "writes to the desk take turns, and this one's comes too late for this call.",
+                    next_step="Go on with other work and repeat this call later.",
+                    retry_after_s=wait_s,
+                )
             await self._pause(wait_s)
+            wait_s = await self._transact(lambda tx: self._paced(tx)[1] - tx.steady)
 
-    async def rest(self, seconds: float) -> None:
-        """Let nobody write for so many seconds: the desk asked for it."""
-        await self._transact(lambda tx: self._set(tx, max(self._next(tx), tx.steady + seconds)))
+    async def rest(self, seconds: float = APART_S) -> None:
+        """Let nobody write for so many seconds: a write ended just now, or the desk asked for it."""
 
-    def _next(self, tx: Transaction) -> float:
-        row = tx.one("SELECT next_at FROM desk_pace WHERE account = :account", account=self._account)
-        return float(row["next_at"] or 0.0) if row else 0.0
+        def put_off(tx: Transaction) -> None:
+            next_at, rest_until = self._paced(tx)
+            until = tx.steady + seconds
+            self._put(tx, next_at=max(next_at, until), rest_until=max(rest_until, until))
 
-    def _set(self, tx: Transaction, next_at: float) -> None:
+        await self._transact(put_off)
+
+    def _paced(self, tx: Transaction) -> tuple[float, float]:
+        row = tx.one("SELECT next_at, rest_until FROM desk_pace WHERE account = :account", account=self._account)
+        return (float(row["next_at"] or 0), float(row["rest_until"] or 0)) if row else (0.0, 0.0)
+
+    def _put(self, tx: Transaction, *, next_at: float, rest_until: float) -> None:
         tx.execute(
-            """INSERT INTO desk_pace (account, next_at) VALUES (:account, :next_at)
-               ON CONFLICT (account) DO UPDATE SET next_at = excluded.next_at""",
+            """INSERT INTO desk_pace (account, next_at, rest_until) VALUES (:account, :next_at, :rest_until)
+               ON CONFLICT (account) DO UPDATE SET next_at = excluded.next_at, rest_until = excluded.rest_until""",
             account=self._account,
             next_at=next_at,
+            rest_until=rest_until,
         )
+
+
+def _left_s() -> float:
+    return anyio.current_effective_deadline() - anyio.current_time()

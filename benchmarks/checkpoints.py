@@ -30,13 +30,13 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, empty_chec
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from pydantic import JsonValue, SecretStr
-from pydantic_core import to_json
 
 from filesystem import require_disk
 from gatebook.ledger.runs import Runs
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings
 from gatebook_servers.runs import saving
+from gatebook_servers.runs.tools import STATE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from programs.postgres import running_postgres, schema
@@ -78,7 +78,7 @@ def ours(runtime: Runtime, size: int) -> Save:
         )
 
     async def save(number: int) -> object:
-        text = to_json({**state, "number": number}, inf_nan_mode="null").decode()
+        text = STATE.dump_json({**state, "number": number}).decode()
         with runtime.call_under_way():
             if not await saving.save(runtime, run.handle, seq=number + WARM_UP + 1, state=text):
                 sys.exit("a checkpoint was not saved")

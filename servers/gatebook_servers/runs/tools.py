@@ -3,8 +3,7 @@
 import json
 from typing import Annotated
 
-from pydantic import Field, JsonValue
-from pydantic_core import to_json
+from pydantic import Field, JsonValue, TypeAdapter
 
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
@@ -50,6 +49,7 @@ MOST_SUMMARY_CHARS = 30_000
 SUMMARY_LISTED_CHARS = 200
 
 RunId = Annotated[str, Field(description="The run_id as start_run or resume_run returned it.", max_length=60)]
+STATE = TypeAdapter(dict[str, JsonValue])
 Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
@@ -102,7 +102,7 @@ async def checkpoint(
     state: Annotated[dict[str, JsonValue], Field(description="All that a new process needs to go on; <= 256 KiB.")],
 ) -> SavedCheckpoint:
     """Save the run's progress. The same seq with the same state is saved once; continue with seq + 1."""
-    text = to_json(state, inf_nan_mode="null").decode()
+    text = STATE.dump_json(state).decode()
     saved = await save(runtime, run_id, seq=seq, state=text)
 
     def explain(tx: Transaction) -> SavedCheckpoint:

@@ -385,10 +385,13 @@ async def test_a_change_that_github_accepts_and_does_not_make_is_in_doubt(
         await desk.find_operation(ref, "gb-1")
 
 
+@pytest.mark.parametrize("ahead_s", [0.0, 60 * 86_400.0, -60 * 86_400.0])
 @pytest.mark.parametrize("applied", [True, False])
 async def test_a_comment_and_a_new_issue_whose_answers_were_lost_are_found_by_their_markers(
-    desk: GitHubDesk, github: GitHubService, *, applied: bool
+    suite: Suite, desk: GitHubDesk, github: GitHubService, *, applied: bool, ahead_s: float
 ) -> None:
+    """Whatever our clock says."""
+    suite.clock.seconds += ahead_s
     (ref,) = put(github)
     new = NewTicket(project="OPS", title="Disk is full", description="On two hosts.", priority="Low")
     github.faults({**(LOST_AFTER if applied else LOST_BEFORE), "times": 2})
@@ -396,6 +399,8 @@ async def test_a_comment_and_a_new_issue_whose_answers_were_lost_are_found_by_th
         await desk.comment(ref, "Hi", visibility="public", head="", marker="gb-1")
     with pytest.raises(AmbiguousError):
         await desk.create(new, marker="gb-2")
+    # It may have been set meanwhile.
+    suite.clock.seconds -= 3_600
     found = [await desk.find_operation(ref, "gb-1"), await desk.find_operation("", "gb-2")]
     assert [one is not None for one in found] == [applied] * 2
     assert not applied or found[1] is not None

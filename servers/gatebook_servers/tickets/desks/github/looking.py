@@ -1,5 +1,7 @@
 """What became of a write whose answer was lost. GitHub keeps markers in texts, and none of a change of fields."""
 
+from datetime import datetime
+
 from gatebook.errors import OutcomeUnknownError
 from gatebook_servers.tickets.desk import Applied, Patch
 from gatebook_servers.tickets.desks.github.changing import holds
@@ -9,8 +11,8 @@ from gatebook_servers.tickets.desks.github.reading import PREFIX, Issue, Said, i
 from gatebook_servers.tickets.desks.github.repository import MOST_SAID, Repository
 from gatebook_servers.tickets.desks.writing import DeskWrites, Recorded
 
-SKEW_S = 600
-"""By how much GitHub's clock may be behind ours, seconds."""
+MARGIN_S = 86_400
+"""By how much what we know of GitHub's time at a sending may be wrong, seconds: our clock may have been set since."""
 MOST_PAGES = 10
 """Pages of new issues that a look-up reads, newest first."""
 
@@ -20,6 +22,7 @@ class LookUp:
 
     def __init__(self, writes: DeskWrites, client: GitHubClient, repository: Repository, *, prefix: str) -> None:
         self._writes = writes
+        self._client = client
         self._login = client.login
         self._repository = repository
         self._prefix = prefix
@@ -31,35 +34,38 @@ class LookUp:
             OutcomeUnknownError: If GitHub does not tell.
         """
         sent = await self._writes.recorded(marker)
-        since = int(sent.sent_at) - SKEW_S if sent else None
         if not ref:
-            return await self._created(marker, since=since)
+            return await self._created(marker, sent)
         if sent and sent.operation == "update":
             return self._changed(await self._repository.issue(number_of(ref)), sent, marker)
-        return await self._said(ref, marker, since=since)
+        return await self._said(ref, marker, sent)
 
-    async def _said(self, ref: str, marker: str, *, since: int | None) -> Applied | None:
+    async def _said(self, ref: str, marker: str, sent: Recorded | None) -> Applied | None:
         login = await self._login()
-        comments = await self._repository.said(number_of(ref), since=since)
+        comments = await self._repository.said(number_of(ref))
         for said in reversed(comments):
             if is_own(said.user, login) and marker_in(said.body or "") == marker:
                 return said_applied(ref, said)
-        if len(comments) >= MOST_SAID:
-            raise _cannot_tell()
-        return None
+        if len(comments) < MOST_SAID or self._before(sent, comments[0].created_at):
+            return None
+        raise _cannot_tell()
 
-    async def _created(self, marker: str, *, since: int | None) -> Applied | None:
+    async def _created(self, marker: str, sent: Recorded | None) -> Applied | None:
         login = await self._login()
-        listing = self._repository.newest(creator=login, since=since)
+        listing = self._repository.newest(creator=login)
         page = await listing.first()
         for _ in range(MOST_PAGES):
             for issue in page.issues:
                 if is_own(issue.user, login) and marker_in(issue.body or "") == marker:
                     return created_applied(issue)
-            if not (page.next and page.issues) or page.issues[-1].created_at.timestamp() < (since or 0):
+            if not (page.next and page.issues) or self._before(sent, page.issues[-1].created_at):
                 return None
             page = await listing.follow(page.next)
         raise _cannot_tell()
+
+    def _before(self, sent: Recorded | None, moment: datetime) -> bool:
+        """Whether a moment of GitHub's is surely before the sending, which was written down by a clock of ours."""
+        return sent is not None and moment.timestamp() < sent.sent_at - self._client.ahead_s - MARGIN_S
 
     def _changed(self, issue: Issue, sent: Recorded, marker: str) -> Applied | None:
         """Compare an issue with what a change wanted: where it is so, it does not matter who made it so."""

@@ -50,14 +50,9 @@ class Repository:
             raise unknown_ref()
         return issue
 
-    async def said(self, number: int, *, since: int | None = None) -> Sequence[Said]:
-        """Return an issue's comments, oldest first; of more than 1,000 the newest.
-
-        Args:
-            number: The issue's.
-            since: Only those that changed at or after this moment, seconds since the epoch.
-        """
-        query = {"per_page": str(PAGE), **({} if since is None else {"since": stamp(since)})}
+    async def said(self, number: int) -> Sequence[Said]:
+        """Return an issue's comments, oldest first; of more than 1,000 the newest."""
+        query = {"per_page": str(PAGE)}
         path = f"{self._issues}/{number}/comments"
         answer = await self._client.read(path, query)
         newest: deque[Said] = deque(parsed(ALL_SAID, answer.body), maxlen=MOST_SAID)
@@ -79,14 +74,13 @@ class Repository:
         query = {"state": state, "sort": sort, "direction": "asc", "since": stamp(since)}
         return Listing(self._client, self._issues, query, lambda second: {"since": stamp(second)})
 
-    def newest(self, *, creator: str, since: int | None) -> Listing:
-        """Return the list of an account's issues, newest first, of those that changed since a moment.
+    def newest(self, *, creator: str) -> Listing:
+        """Return the list of an account's issues, newest first.
 
         GitHub does not say how apps are named here, so theirs are among everybody's.
         """
         query = {"state": "all", "sort": "created", "direction": "desc"}
         query |= {} if creator.endswith("[bot]") else {"creator": creator}
-        query |= {} if since is None else {"since": stamp(since)}
         return Listing(self._client, self._issues, query, lambda second: {"since": stamp(second)})
 
     def search(self, words: Sequence[str]) -> Listing:

@@ -27,6 +27,7 @@ from gatebook.errors import (
 )
 from gatebook.retry import AmbiguousError, without_waiting
 from gatebook_servers.tickets.desk import NewTicket, Patch, Window
+from gatebook_servers.tickets.desks.github import looking
 from gatebook_servers.tickets.desks.github.desk import GitHubDesk
 from gatebook_servers.tickets.desks.github.pace import Pace
 from gatebook_servers.tickets.desks.github.reading import ALL_SAID, ISSUE, comment_of, parsed, ticket_of
@@ -391,7 +392,7 @@ async def test_a_comment_and_a_new_issue_whose_answers_were_lost_are_found_by_th
     suite: Suite, desk: GitHubDesk, github: GitHubService, *, applied: bool, ahead_s: float
 ) -> None:
     """Whatever our clock says."""
-    suite.clock.seconds += ahead_s
+    suite.clock.jump(ahead_s)
     (ref,) = put(github)
     new = NewTicket(project="OPS", title="Disk is full", description="On two hosts.", priority="Low")
     github.faults({**(LOST_AFTER if applied else LOST_BEFORE), "times": 2})
@@ -400,11 +401,33 @@ async def test_a_comment_and_a_new_issue_whose_answers_were_lost_are_found_by_th
     with pytest.raises(AmbiguousError):
         await desk.create(new, marker="gb-2")
     # It may have been set meanwhile.
-    suite.clock.seconds -= 3_600
+    suite.clock.jump(-3_600)
     found = [await desk.find_operation(ref, "gb-1"), await desk.find_operation("", "gb-2")]
     assert [one is not None for one in found] == [applied] * 2
     assert not applied or found[1] is not None
     assert found[1] is None or found[1].ref == "github:2"
+
+
+@pytest.mark.parametrize(("older_s", "told"), [(0.0, False), (looking.MARGIN_S + 10.0, True)])
+async def test_in_a_conversation_too_long_to_read_a_comment_is_missing_only_where_the_reading_went_back_far_enough(
+    suite: Suite, github: GitHubService, monkeypatch: pytest.MonkeyPatch, *, older_s: float, told: bool
+) -> None:
+    monkeypatch.setattr(looking, "MOST_SAID", 2)
+    desk, (ref,) = opened(suite, github), put(github)
+    for text in ("One", "Two"):
+        github.say(1, text)
+    suite.clock.advance(older_s)
+    github.advance(older_s)
+    github.faults(LOST_BEFORE)
+    with pytest.raises(AmbiguousError):
+        await desk.comment(ref, "Hi", visibility="public", head=None, marker="gb-1")
+    suite.clock.jump(10 * older_s)
+    if told:
+        assert await desk.find_operation(ref, "gb-1") is None
+    else:
+        with pytest.raises(OutcomeUnknownError):
+            await desk.find_operation(ref, "gb-1")
+    await desk.aclose()
 
 
 async def test_an_approved_reply_whose_answer_was_lost_is_sent_once(suite: Suite, github: GitHubService) -> None:

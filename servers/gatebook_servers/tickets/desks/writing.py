@@ -38,9 +38,11 @@ class Write:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A write on record, as it was first sent; `sent_at` is when it was last sent, seconds since the epoch.
+    """A write on record, as it was first sent.
 
     `outcome` is how it ended: `applied`, `not_applied`, `conflict`, or `ambiguous` as long as that is not known.
+    `sent_at` is when it was last sent, and `age_s` how many seconds ago that was when it was read, both by
+    `Transaction.steady`: whether something may be missing yet, or is older, must not depend on a clock that is set.
     """
 
     marker: str
@@ -49,6 +51,7 @@ class Recorded:
     request: Request
     outcome: str
     sent_at: float
+    age_s: float
 
 
 class DeskWrites:
@@ -98,12 +101,12 @@ class DeskWrites:
         """Return what was sent in the last `within_s` seconds, newest first."""
         return await self._transact(
             lambda tx: [
-                _as_recorded(row)
+                _as_recorded(row, tx)
                 for row in tx.all(
                     """SELECT * FROM desk_writes WHERE account = :account AND sent_at > :since
                        ORDER BY sent_at DESC LIMIT :most""",
                     account=self._account,
-                    since=tx.now - within_s,
+                    since=tx.steady - within_s,
                     most=most,
                 )
             ]
@@ -145,14 +148,14 @@ class DeskWrites:
             marker=marker,
             account=self._account,
         )
-        return _as_recorded(row) if row else None
+        return _as_recorded(row, tx) if row else None
 
     def _recorded(self, tx: Transaction, write: Write) -> Request:
         row = tx.one("SELECT request FROM desk_writes WHERE marker = :marker", marker=write.marker)
         if row is not None:
             tx.execute(
                 "UPDATE desk_writes SET outcome = 'ambiguous', sent_at = :now WHERE marker = :marker",
-                now=tx.now,
+                now=tx.steady,
                 marker=write.marker,
             )
             known: Request = json.loads(str(row["request"]))
@@ -165,7 +168,7 @@ class DeskWrites:
             ref=write.ref,
             operation=write.operation,
             request=json.dumps(write.request),
-            now=tx.now,
+            now=tx.steady,
         )
         return write.request
 
@@ -199,12 +202,14 @@ class DeskWrites:
         )
 
 
-def _as_recorded(row: Row) -> Recorded:
+def _as_recorded(row: Row, tx: Transaction) -> Recorded:
+    sent_at = float(row["sent_at"] or 0)
     return Recorded(
         marker=str(row["marker"]),
         ref=str(row["ref"]),
         operation=str(row["operation"]),
         request=json.loads(str(row["request"])),
         outcome=str(row["outcome"]),
-        sent_at=float(row["sent_at"] or 0),
+        sent_at=sent_at,
+        age_s=tx.steady - sent_at,
     )

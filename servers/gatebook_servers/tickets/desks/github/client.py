@@ -37,7 +37,7 @@ class GitHubClient:
 
     Args:
         settings: Where GitHub is and who asks.
-        clock: For the ends of an app's tokens, and to know how GitHub's clock differs.
+        clock: For the ends of an app's tokens.
 
     Raises:
         ConfigurationError: If there are no credentials.
@@ -49,9 +49,8 @@ class GitHubClient:
         self._http = open_client(credentials=self.credentials)
         self._answers = _Answers()
         self._login = ""
-        self._clock = clock
-        self.ahead_s = 0.0
-        """By how much our clock was ahead of GitHub's at the last reading, seconds."""
+        self.read_at: float | None = None
+        """When the last reading was by GitHub's clock, seconds since the epoch."""
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -82,9 +81,7 @@ class GitHubClient:
         known = self._answers.get(key)
         headers = {"if-none-match": known.headers["etag"]} if known else {}
         answer = await self._http.ask("GET", path, operation=Operation.READ, query=query, headers=headers)
-        at = seconds_at(answer)
-        if at is not None:
-            self.ahead_s = self._clock.now() - at
+        self.read_at = seconds_at(answer) or self.read_at
         if known and answer.status == _UNCHANGED:
             # The time is that of this answer.
             return Answer(known.status, {**known.headers, **answer.headers}, known.body, known.links)

@@ -11,8 +11,8 @@ from gatebook_servers.tickets.desks.github.reading import PREFIX, Issue, Said, i
 from gatebook_servers.tickets.desks.github.repository import MOST_SAID, Repository
 from gatebook_servers.tickets.desks.writing import DeskWrites, Recorded
 
-MARGIN_S = 86_400
-"""By how much what we know of GitHub's time at a sending may be wrong, seconds: our clock may have been set since."""
+MARGIN_S = 600
+"""By how much what we know of GitHub's time at a sending may be wrong, seconds."""
 MOST_PAGES = 10
 """Pages of new issues that a look-up reads, newest first."""
 
@@ -64,8 +64,9 @@ class LookUp:
         raise _cannot_tell()
 
     def _before(self, sent: Recorded | None, moment: datetime) -> bool:
-        """Whether a moment of GitHub's is surely before the sending, which was written down by a clock of ours."""
-        return sent is not None and moment.timestamp() < sent.sent_at - self._client.ahead_s - MARGIN_S
+        """Whether a moment of GitHub's is surely before the sending. Our clock is not asked: it may be wrong."""
+        read_at = self._client.read_at
+        return sent is not None and read_at is not None and moment.timestamp() < read_at - sent.age_s - MARGIN_S
 
     def _changed(self, issue: Issue, sent: Recorded, marker: str) -> Applied | None:
         """Compare an issue with what a change wanted: where it is so, it does not matter who made it so."""

@@ -61,7 +61,7 @@ class JiraDesk:
         self._reader = Reader(self._site, words, self._written)
         self._writer = Writer(self._site, words, issue_type=settings.jira_issue_type, made=self._made)
         self._writes = DeskWrites(runtime, self.account)
-        self._finder = Finder(self._site, self._writes, self._written, runtime.clock)
+        self._finder = Finder(self._site, self._writes, self._written)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from gatebook.clock import Clock
 from gatebook.errors import NotFoundError, OutcomeUnknownError, UpstreamUnavailableError
 from gatebook_servers.tickets.desk import Applied
 from gatebook_servers.tickets.desks.jira import jql
@@ -51,16 +50,12 @@ class Finder:
         site: The site.
         writes: The record of what was sent.
         written: Returns the numbers of issues that we wrote to just now.
-        clock: The time by which the record says when something was sent.
     """
 
-    def __init__(
-        self, site: Site, writes: DeskWrites, written: Callable[[], Awaitable[Sequence[int]]], clock: Clock
-    ) -> None:
+    def __init__(self, site: Site, writes: DeskWrites, written: Callable[[], Awaitable[Sequence[int]]]) -> None:
         self._site = site
         self._writes = writes
         self._written = written
-        self._clock = clock
 
     async def find(self, ref: str, marker: str) -> Applied | None:
         """Return what became of a marker, None when surely nothing did.
@@ -99,7 +94,7 @@ class Finder:
             looked_at += 1
             if looked_at == MOST_CREATED:
                 raise _unknown("too many issues were created since.")
-        if recorded and recorded.operation == CREATE and self._clock.now() - recorded.sent_at < INDEX_LAG_S:
+        if recorded and recorded.operation == CREATE and recorded.age_s < INDEX_LAG_S:
             raise UpstreamUnavailableError("Jira's search does not know yet.", next_step="Look again in two minutes.")
         return None
 

@@ -23,7 +23,6 @@ class LookUp:
     def __init__(self, writes: DeskWrites, client: GitHubClient, repository: Repository, *, prefix: str) -> None:
         self._writes = writes
         self._client = client
-        self._login = client.login
         self._repository = repository
         self._prefix = prefix
 
@@ -41,7 +40,7 @@ class LookUp:
         return await self._said(ref, marker, sent)
 
     async def _said(self, ref: str, marker: str, sent: Recorded | None) -> Applied | None:
-        login = await self._login()
+        login = await self._client.login()
         comments = await self._repository.said(number_of(ref))
         for said in reversed(comments):
             if is_own(said.user, login) and marker_in(said.body or "") == marker:
@@ -51,7 +50,7 @@ class LookUp:
         raise _cannot_tell()
 
     async def _created(self, marker: str, sent: Recorded | None) -> Applied | None:
-        login = await self._login()
+        login = await self._client.login()
         listing = self._repository.newest(creator=login)
         page = await listing.first()
         for _ in range(MOST_PAGES):

@@ -5,6 +5,7 @@ otherwise (https://docs.github.com/en/rest/using-the-rest-api/best-practices-for
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 
@@ -32,30 +33,33 @@ class Pace:
         self._pause = pause
 
     async def turn(self) -> None:
-        """Take the next free moment and wait for it; `rest` puts it off.
+        """Wait for the next free moment and take it; where `rest` put it off meanwhile, for another one.
 
         Raises:
-            RateLimitedError: If it comes after the call's deadline; no moment is taken then.
+            RateLimitedError: If it comes after the call's deadline; that moment is not taken then.
         """
-        left_s = _left_s()
-
-        def take(tx: Transaction) -> float:
-            next_at, rest_until = self._paced(tx)
-            at = max(next_at, tx.steady)
-            if at - tx.steady < left_s:
-                self._put(tx, next_at=at + APART_S, rest_until=rest_until)
-            return at - tx.steady
-
-        wait_s = await self._transact(take)
-        while wait_s > 0:
-            if wait_s >= _left_s():
+        resting = True
+        while resting:
+            left_s = anyio.current_effective_deadline() - anyio.current_time()
+            wait_s = await self._transact(partial(self._take, left_s=left_s))
+            if wait_s >= left_s:
                 raise RateLimitedError(
                     "writes to the desk take turns, and this one's comes too late for this call.",
                     next_step="Go on with other work and repeat this call later.",
                     retry_after_s=wait_s,
                 )
+            if wait_s <= 0:
+                return
             await self._pause(wait_s)
-            wait_s = await self._transact(lambda tx: self._paced(tx)[1] - tx.steady)
+            resting = await self._transact(lambda tx: self._paced(tx)[1] > tx.steady)
+
+    def _take(self, tx: Transaction, *, left_s: float) -> float:
+        """Take the next moment if it comes within so many seconds; how long until then."""
+        next_at, rest_until = self._paced(tx)
+        at = max(next_at, tx.steady)
+        if at - tx.steady < left_s:
+            self._put(tx, next_at=at + APART_S, rest_until=rest_until)
+        return at - tx.steady
 
     async def rest(self, seconds: float = APART_S) -> None:
         """Let nobody write for so many seconds: a write ended just now, or the desk asked for it."""
@@ -79,7 +83,3 @@ class Pace:
             next_at=next_at,
             rest_until=rest_until,
         )
-
-
-def _left_s() -> float:
-    return anyio.current_effective_deadline() - anyio.current_time()

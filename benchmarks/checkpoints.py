@@ -2,7 +2,8 @@
 
     uv run --group benchmarks python benchmarks/checkpoints.py --interleave
 
-Both sides are called as their callers call them (an awaited method of an open store), both wait for the disk.
+Both sides are called as their callers call them (an awaited method of an open store), both wait for the disk. Gatebook
+waits for PostgreSQL's answer on the spot, for at most a millisecond; LangGraph lets the event loop turn to others.
 
 Not the same work, and that is the point of the design: Gatebook checks the run's handle, stores one JSON text, compares
 its number with the newest and prunes to the last three and every hundredth, on PostgreSQL with every tenth. LangGraph's
@@ -22,7 +23,9 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
+from statistics import median
 
 import anyio
 from langchain_core.runnables import RunnableConfig
@@ -45,12 +48,16 @@ SIZES = (1_000, 10_000, 50_000)
 JUDGED = 10_000
 WARM_UP = 20
 RATIOS = {"SQLite": 1.3, "PostgreSQL": 1.5}
+SERVERS = 5
+"""On how many PostgreSQL servers the rounds are measured: where one keeps its files and runs moves its ratio by 0.1."""
+
 MAX_MB = 5.0
 KEPT = (1_000, 100_000)
 """How many checkpoints of which size the file is measured with."""
 
 Save = Callable[[int], Awaitable[object]]
 Saver = AsyncSqliteSaver | AsyncPostgresSaver
+Times = dict[str, list[float]]
 
 
 def state_of(size: int) -> dict[str, JsonValue]:
@@ -78,9 +85,9 @@ def ours(runtime: Runtime, size: int) -> Save:
         )
 
     async def save(number: int) -> object:
-        text = STATE.dump_json({**state, "number": number}).decode()
+        written = STATE.dump_json({**state, "number": number})
         with runtime.call_under_way():
-            if not await saving.save(runtime, run.handle, seq=number + WARM_UP + 1, state=text):
+            if not await saving.save(runtime, run.handle, seq=number + WARM_UP + 1, state=written):
                 sys.exit("a checkpoint was not saved")
         return None
 
@@ -104,9 +111,9 @@ def theirs(saver: Saver, size: int) -> Save:
     return save
 
 
-async def interleaved(rounds: int, saves: dict[str, Save]) -> dict[str, list[float]]:
+async def interleaved(rounds: int, saves: dict[str, Save]) -> Times:
     """Call each in turn, in changing order; milliseconds by name."""
-    times: dict[str, list[float]] = {name: [] for name in saves}
+    times: Times = {name: [] for name in saves}
     names = list(saves)
     for number in range(-WARM_UP, rounds):
         random.shuffle(names)
@@ -118,16 +125,22 @@ async def interleaved(rounds: int, saves: dict[str, Save]) -> dict[str, list[flo
     return times
 
 
-async def compare(name: str, runtime: Runtime, saver: Saver, rounds: int) -> bool:
-    """Measure one database at every size; whether the ratio is reached at 10 KB."""
+async def compared(runtime: Runtime, saver: Saver, rounds: int) -> dict[int, Times]:
+    """Measure one database, by size."""
     await saver.setup()
+    return {
+        size: await interleaved(rounds, {"ours": ours(runtime, size), "theirs": theirs(saver, size)}) for size in SIZES
+    }
+
+
+def judged(name: str, measured: list[dict[int, Times]]) -> bool:
+    """Print the medians over all of a kind's databases; whether the ratio is reached at 10 KB."""
     reached = True
     for size in SIZES:
-        times = await interleaved(rounds, {"ours": ours(runtime, size), "theirs": theirs(saver, size)})
-        mine, other = (sorted(times[side])[rounds // 2] for side in ("ours", "theirs"))
-        judged = f", to be at least {RATIOS[name]}" if size == JUDGED else ""
+        mine, other = (median(chain.from_iterable(one[size][side] for one in measured)) for side in ("ours", "theirs"))
+        wanted = f", to be at least {RATIOS[name]}" if size == JUDGED else ""
         sides = f"ours {mine:6.2f} ms  LangGraph {other:6.2f} ms"
-        print(f"{name:11}{size // 1000:4} KB  {sides}  ratio {other / mine:5.2f}{judged}")
+        print(f"{name:11}{size // 1000:4} KB  {sides}  ratio {other / mine:5.2f}{wanted}")
         reached = reached and (size != JUDGED or other / mine >= RATIOS[name])
     return reached
 
@@ -154,21 +167,26 @@ async def on_sqlite(directory: Path, rounds: int) -> bool:
     """Measure the embedded databases."""
     runtime = open_runtime(Settings(home=directory / "ours"))
     async with AsyncSqliteSaver.from_conn_string(str(directory / "theirs.db")) as saver:
-        good = await compare("SQLite", runtime, saver, rounds)
+        measured = await compared(runtime, saver, rounds)
     runtime.close()
-    return good
+    return judged("SQLite", [measured])
 
 
 async def on_postgres(directory: Path, rounds: int) -> bool:
-    """Measure both on one PostgreSQL server whose commits wait for the disk."""
+    """Measure both on PostgreSQL servers whose commits wait for the disk."""
+    return judged("PostgreSQL", [await on_one_server(directory, rounds // SERVERS) for _ in range(SERVERS)])
+
+
+async def on_one_server(directory: Path, rounds: int) -> dict[int, Times]:
+    """Measure both on a new server."""
     with running_postgres(durable=True) as server, schema(server.address) as address:
         settings = Settings(home=directory / "postgres", database_url=SecretStr(address))
         runtime = open_runtime(settings)
         async with AsyncExitStack() as stack:
             saver = await stack.enter_async_context(AsyncPostgresSaver.from_conn_string(server.address))
-            good = await compare("PostgreSQL", runtime, saver, rounds)
+            measured = await compared(runtime, saver, rounds)
         runtime.close()
-    return good
+    return measured
 
 
 @contextmanager

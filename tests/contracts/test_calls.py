@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 AT_ONCE = 20
 KEPT = 3
-STATE = '{"done": 1}'
+STATE = b'{"done": 1}'
 
 
 def started(database: Database) -> Run:
@@ -43,10 +43,10 @@ def started(database: Database) -> Run:
         )
 
 
-def newest(database: Database, run: Run) -> tuple[int, str] | None:
+def newest(database: Database, run: Run) -> tuple[int, bytes] | None:
     with database.transaction() as tx:
         checkpoint = Checkpoints(tx).newest(run.run_id)
-    return (checkpoint.seq, checkpoint.state) if checkpoint else None
+    return (checkpoint.seq, checkpoint.state.encode()) if checkpoint else None
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_many_at_the_same_time_are_all_saved(runtime: Runtime) -> None:
 @pytest.mark.parametrize("text", ["x", "\u00e9", "\U0001f642"])
 async def test_the_largest_state_is_saved_whole(runtime: Runtime, text: str) -> None:
     run = started(runtime.database)
-    state = '{"a": "' + text * ((MAX_STATE_BYTES - 9) // len(text.encode())) + '"}'
+    state = b'{"a": "' + text.encode() * ((MAX_STATE_BYTES - 9) // len(text.encode())) + b'"}'
     assert await save(runtime, run.handle, seq=1, state=state)
     assert newest(runtime.database, run) == (1, state)
 
@@ -193,10 +193,10 @@ def test_a_function_does_what_the_statements_do(place: Place, operations: list[t
             last, kept = 0, list[int]()
             for step, handle, again in operations:
                 seq = last if again else last + step * step * step
-                states = [f'{{"seq": {seq}}}'] * 2
-                by_call = await saved(database, _handle(one, handle), seq=seq, state=states[0])
+                state = b'{"seq": %d}' % seq
+                by_call = await saved(database, _handle(one, handle), seq=seq, state=state)
                 with database.transaction() as tx:
-                    by_statement = Checkpoints(tx).save(_handle(other, handle), seq=seq, state=states[1])
+                    by_statement = Checkpoints(tx).save(_handle(other, handle), seq=seq, state=state)
                 assert by_call == by_statement
                 if by_call:
                     last, kept = seq, [*kept, seq]

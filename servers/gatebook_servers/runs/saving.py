@@ -4,7 +4,7 @@ from gatebook.ledger.checkpoints import Checkpoints, saved
 from gatebook.runtime import Runtime
 
 
-async def save(runtime: Runtime, handle: str, *, seq: int, state: str) -> bool:
+async def save(runtime: Runtime, handle: str, *, seq: int, state: bytes) -> bool:
     """Save a state of a run; False when the newest one is there already, or the handle drives no running run.
 
     Raises:

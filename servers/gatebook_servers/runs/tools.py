@@ -102,13 +102,13 @@ async def checkpoint(
     state: Annotated[dict[str, JsonValue], Field(description="All that a new process needs to go on; <= 256 KiB.")],
 ) -> SavedCheckpoint:
     """Save the run's progress. The same seq with the same state is saved once; continue with seq + 1."""
-    text = STATE.dump_json(state).decode()
-    saved = await save(runtime, run_id, seq=seq, state=text)
+    written = STATE.dump_json(state)
+    saved = await save(runtime, run_id, seq=seq, state=written)
 
     def explain(tx: Transaction) -> SavedCheckpoint:
         run = Runs(tx).active(run_id)
         if not saved:
-            Checkpoints(tx).require_same(run.run_id, seq=seq, state=text)
+            Checkpoints(tx).require_same(run.run_id, seq=seq, state=written)
         return SavedCheckpoint(
             run_id=run.handle,
             seq=seq,

@@ -137,7 +137,7 @@ class Database(Protocol):
         Args:
             function: Called with `known_schema`, `given_now` and the parameters, it locks, looks at the schema, and
                 does all in one.
-            parameters: The values.
+            parameters: The values; a text may come as its bytes.
 
         Returns:
             The whole number that it returned. None when it returned null, was not called, or failed: a transaction has

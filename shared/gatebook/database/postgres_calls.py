@@ -1,10 +1,11 @@
 """Functions of the server, called by the event loop itself: one statement need not cross to a thread and back."""
 
 import asyncio
+import select
 from threading import Lock
 
 import psycopg
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
@@ -13,6 +14,9 @@ from gatebook.database.port import Value
 
 LONGEST_S = 10.0
 """How long connecting and every answer may take; waiting for other transactions ends after a second."""
+
+SOON_MS = 1
+"""How long the event loop stands still for an answer before it turns to others: a server near by has committed then."""
 
 _SESSION = "SET lock_timeout = 1000"
 
@@ -35,7 +39,7 @@ class PostgresCalls:
         if not self._calling.acquire(blocking=False):
             return None
         try:
-            pgconn = self._open() or await self._opened()
+            pgconn = self._connection.pgconn if self._connection else await self._opened()
             if function not in self._prepared:
                 await self._prepare(pgconn, function, parameters)
             pgconn.send_query_prepared(function.encode(), [_text(value) for value in parameters.values()])
@@ -52,13 +56,9 @@ class PostgresCalls:
 
     def close(self) -> None:
         """Put the connection away; a call that is under way fails."""
-        if self._connection is not None:
-            self._connection.pgconn.finish()
-
-    def _open(self) -> PGconn | None:
-        """Return the connection if it is open."""
-        pgconn = self._connection.pgconn if self._connection else None
-        return pgconn if pgconn and pgconn.status == ConnStatus.OK else None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.pgconn.finish()
 
     async def _opened(self) -> PGconn:
         """Open the connection."""
@@ -92,32 +92,50 @@ class _Answer:
             psycopg.Error: If the call failed, or the connection was lost.
             TimeoutError: If it takes too long.
         """
+        if not self._is_here_soon():
+            await self._end_of_all()
+        if [result.status for result in self._results] not in ([ExecStatus.TUPLES_OK], [ExecStatus.COMMAND_OK]):
+            raise psycopg.OperationalError("the call failed")
+        return self._results[0]
+
+    def _is_here_soon(self) -> bool:
+        """Stand still for the answer of a server that is near, which takes less time than to be woken by it."""
+        if self._pgconn.flush():
+            return False
+        arriving = select.poll()
+        arriving.register(self._pgconn.socket, select.POLLIN)
+        return bool(arriving.poll(SOON_MS)) and self._is_here()
+
+    def _is_here(self) -> bool:
+        """Take what has arrived; whether that is all."""
+        self._pgconn.consume_input()
+        # The commit is behind the first result: only the end of all tells that it went well.
+        while not self._pgconn.is_busy():
+            result = self._pgconn.get_result()
+            if result is None:
+                return True
+            self._results.append(result)
+        return False
+
+    async def _end_of_all(self) -> None:
+        """Let the event loop go on meanwhile."""
         socket = self._pgconn.socket
         late = self._loop.call_later(LONGEST_S, self._ended, TimeoutError())
         self._loop.add_reader(socket, self._go_on)
+        self._loop.add_writer(socket, self._go_on)
         try:
-            if self._pgconn.flush():
-                self._loop.add_writer(socket, self._go_on)
             await self._end
         finally:
             late.cancel()
             self._loop.remove_reader(socket)
             self._loop.remove_writer(socket)
-        if [result.status for result in self._results] not in ([ExecStatus.TUPLES_OK], [ExecStatus.COMMAND_OK]):
-            raise psycopg.OperationalError("the call failed")
-        return self._results[0]
 
     def _go_on(self) -> None:
         try:
             if not self._pgconn.flush():
                 self._loop.remove_writer(self._pgconn.socket)
-            self._pgconn.consume_input()
-            # The commit is behind the first result: only the end of all tells that it went well.
-            while not self._pgconn.is_busy():
-                result = self._pgconn.get_result()
-                if result is None:
-                    return self._ended()
-                self._results.append(result)
+            if self._is_here():
+                self._ended()
         except psycopg.Error as error:
             self._ended(error)
 
@@ -131,5 +149,5 @@ class _Answer:
 
 
 def _text(value: Value) -> bytes | None:
-    """Return a value as the server reads it."""
+    """Return a value as the server reads it; bytes are a text already."""
     return value if value is None or isinstance(value, bytes) else str(value).encode()

@@ -25,13 +25,14 @@ DELETE FROM checkpoints WHERE run_id = :run AND seq % :every <> 0 AND seq <= (
 """
 
 
-async def saved(database: Database, handle: str, *, seq: int, state: str) -> bool:
+async def saved(database: Database, handle: str, *, seq: int, state: bytes) -> bool:
     """Save as `Checkpoints.save` does, in one call of the database where it can; False when it may not be saved.
 
     Raises:
         TooLargeError: If the state is larger than 256 KiB.
     """
-    return await database.call("save_checkpoint", **_values(handle, seq=seq, state=state)) is not None
+    _require_small(state)
+    return await database.call("save_checkpoint", **_place(handle, seq), state=state) is not None
 
 
 class Checkpoints:
@@ -40,7 +41,7 @@ class Checkpoints:
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
 
-    def save(self, handle: str, *, seq: int, state: str) -> bool:
+    def save(self, handle: str, *, seq: int, state: bytes) -> bool:
         """Save a state of the run that a handle drives; nothing may follow in the transaction.
 
         Keeps the last three and every hundredth.
@@ -57,10 +58,11 @@ class Checkpoints:
         Raises:
             TooLargeError: If the state is larger than 256 KiB.
         """
-        values = _values(handle, seq=seq, state=state)
-        return self._tx.conclude(_SAVE, _PRUNE, **values, kept=KEPT, every=KEPT_EVERY) is not None
+        _require_small(state)
+        values = {**_place(handle, seq), "state": state.decode(), "kept": KEPT, "every": KEPT_EVERY}
+        return self._tx.conclude(_SAVE, _PRUNE, **values) is not None
 
-    def require_same(self, run_id: str, *, seq: int, state: str) -> None:
+    def require_same(self, run_id: str, *, seq: int, state: bytes) -> None:
         """Refuse a state that `save` did not take, unless it is the newest one once more.
 
         Raises:
@@ -85,9 +87,11 @@ class Checkpoints:
         return Checkpoint.model_validate(dict(row)) if row else None
 
 
-def _values(handle: str, *, seq: int, state: str) -> dict[str, Value]:
-    if len(state.encode()) > MAX_STATE_BYTES:
+def _require_small(state: bytes) -> None:
+    if len(state) > MAX_STATE_BYTES:
         raise TooLargeError("the state is larger than 256 KiB.", next_step="Keep references, not texts, in it.")
+
+
+def _place(handle: str, seq: int) -> dict[str, Value]:
     run_id, _, epoch = handle.partition(".")
-    numbered = int(epoch) if epoch.isdecimal() else -1
-    return {"run": run_id, "epoch": numbered, "seq": seq, "state": state}
+    return {"run": run_id, "epoch": int(epoch) if epoch.isdecimal() else -1, "seq": seq}

@@ -212,13 +212,17 @@ class TooLargeError(GatebookError):
     code = "too_large"
 
 
-class StorageFullError(GatebookError):
+class StoreError(GatebookError):
+    """The database did not do it. What happened outside before, this does not tell."""
+
+
+class StorageFullError(StoreError):
     """The disk or the database's quota is full. Nothing was written."""
 
     code = "storage_full"
 
 
-class StoreBusyError(GatebookError):
+class StoreBusyError(StoreError):
     """The database was locked for longer than the call may wait."""
 
     code = "store_busy"

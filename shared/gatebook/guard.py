@@ -22,8 +22,7 @@ from gatebook.errors import (
     GatebookError,
     InvalidArgumentsError,
     NotFoundError,
-    StorageFullError,
-    StoreBusyError,
+    StoreError,
 )
 from gatebook.gate import Gate
 from gatebook.injection import Caller, Scope
@@ -372,7 +371,7 @@ class Guard(Extension):
         result = said(error)
         try:
             await self._close(result, message, principal)
-        except (StoreBusyError, StorageFullError):
+        except StoreError:
             logger.warning("a refused call could not be counted")
         except GatebookError as ceiling:
             message.record.error = ceiling.code

@@ -16,6 +16,7 @@ from gatebook.errors import (
     GatebookError,
     InProgressError,
     OutcomeUnknownError,
+    StoreError,
     UpstreamUnavailableError,
 )
 from gatebook.injection import Scope
@@ -163,10 +164,11 @@ class Performance:
                 return "reconciled", found
         try:
             return "executed", await self.spec.function.call(self.scope, self.arguments)
-        except AmbiguousError:
+        except (AmbiguousError, StoreError) as error:
+            # Where the database failed in the middle, the request may have been sent before.
             found = await self._look_up()
             if found is None:
-                raise
+                raise AmbiguousError from error
             return "reconciled", found
 
     async def _look_up(self) -> object:

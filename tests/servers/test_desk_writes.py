@@ -2,17 +2,29 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 
 import anyio
 import pytest
 
+from fakes.troubled_desk import Trouble, TroubledDesk
 from gatebook.clock import moment
-from gatebook.errors import ConflictError, GatebookError, InProgressError, NotFoundError, OutcomeUnknownError
+from gatebook.database import postgres, sqlite
+from gatebook.errors import (
+    ConflictError,
+    GatebookError,
+    InProgressError,
+    NotFoundError,
+    OutcomeUnknownError,
+    StoreBusyError,
+)
 from gatebook.retry import AmbiguousError
 from gatebook_servers.tickets.desk import Applied
 from gatebook_servers.tickets.desks import writing
+from gatebook_servers.tickets.desks.github.pace import Pace
 from gatebook_servers.tickets.desks.writing import LEASE_S, DeskWrites, Request, Write
-from suite import Suite
+from gatebook_servers.tickets.ports import open_desk
+from suite import Suite, approved_reply, the_effect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
@@ -62,6 +74,7 @@ async def test_a_write_is_on_record_before_it_is_sent(suite: Suite, writes: Desk
         (ConflictError("changed.", next_step="Read it."), "conflict"),
         (NotFoundError("gone.", next_step="Check it."), "not_applied"),
         (OutcomeUnknownError("seen otherwise.", next_step="Ask."), "ambiguous"),
+        (StoreBusyError("the database is busy.", next_step="Repeat it."), "ambiguous"),
         (AmbiguousError(), "ambiguous"),
         (RuntimeError("a defect"), "ambiguous"),
     ],
@@ -121,3 +134,44 @@ async def test_a_refused_write_gives_its_ticket_back(writes: DeskWrites) -> None
     with pytest.raises(NotFoundError):
         await writes.send(FIRST, sends(refused))
     assert await writes.send(SECOND, sends(DONE)) == DONE
+
+
+@pytest.mark.parametrize("ended", [DONE, AmbiguousError(), ConflictError("changed.", next_step="Read it.")])
+async def test_how_a_write_ended_is_told_although_nobody_can_record_it(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, ended: Applied | Exception
+) -> None:
+    for database in (sqlite, postgres):
+        monkeypatch.setattr(database, "BUSY_MS", 50)
+    runtime = suite.another_process()
+    writes, pace = DeskWrites(runtime, "x/one"), Pace(runtime, "x/one")
+    with ExitStack() as stack:
+
+        async def send(request: Request) -> Applied:
+            try:
+                return await sends(ended)(request)
+            finally:
+                tx = stack.enter_context(suite.runtime.database.transaction())
+                tx.execute("UPDATE switches SET reason = ''")
+                await pace.rest()
+
+        if isinstance(ended, Applied):
+            assert await writes.send(FIRST, send) == ended
+        else:
+            with pytest.raises(type(ended)):
+                await writes.send(FIRST, send)
+    assert outcomes(suite) == {"gb-1": "ambiguous"}
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_database_that_fails_amid_a_send_leaves_one_reply(suite: Suite, sent: bool) -> None:  # noqa: FBT001 - pytest's
+    send = await approved_reply(suite)
+    busy: list[Exception] = [StoreBusyError("the database is busy.", next_step="Repeat it.", retry_after_s=1.0)]
+    trouble = Trouble(after=busy) if sent else Trouble(before=busy)
+    suite.runtime.ports[open_desk] = TroubledDesk(suite.runtime, trouble)
+    async with suite.agent("tickets") as agent:
+        first = await agent.call("send_reply", send)
+        assert (first.code, first.content.get("outcome")) == (("", "reconciled") if sent else ("in_progress", None))
+        suite.clock.advance(91)
+        assert (await agent.ok("send_reply", send))["outcome"] == ("replayed" if sent else "executed")
+    assert len(suite.comments("AB-1")) == len(trouble.sent) == 1
+    assert the_effect(suite).state == "done"

@@ -10,7 +10,7 @@ from gatebook.errors import (
     OutcomeUnknownError,
     PausedError,
     RateLimitedError,
-    StorageFullError,
+    StoreError,
     UnauthenticatedError,
     UpstreamUnavailableError,
 )
@@ -26,7 +26,7 @@ _PASSING = (
     InProgressError,
     PausedError,
     RateLimitedError,
-    StorageFullError,
+    StoreError,
     UnauthenticatedError,
     UpstreamUnavailableError,
 )

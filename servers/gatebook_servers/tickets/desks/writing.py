@@ -6,6 +6,7 @@ ticket in the same moment, because a version whose stamp has whole seconds does 
 """
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ import anyio
 from pydantic import JsonValue
 
 from gatebook.database.port import Row, Transaction
-from gatebook.errors import ConflictError, GatebookError, InProgressError, OutcomeUnknownError
+from gatebook.errors import ConflictError, GatebookError, InProgressError, OutcomeUnknownError, StoreError
 from gatebook.retry import ATTEMPT_S
 from gatebook.runtime import Runtime
 from gatebook_servers.tickets.desk import Applied
+
+logger = logging.getLogger(__name__)
 
 LEASE_S = 4 * ATTEMPT_S
 """How long a ticket belongs to one write, seconds: longer than its attempts take."""
@@ -81,7 +84,7 @@ class DeskWrites:
         except ConflictError:
             outcome = "conflict"
             raise
-        except OutcomeUnknownError:
+        except (OutcomeUnknownError, StoreError):
             raise
         except GatebookError:
             outcome = "not_applied"
@@ -91,7 +94,14 @@ class DeskWrites:
         finally:
             # What was cut off stays ambiguous, and its lease runs out by itself.
             if outcome != "ambiguous":
-                await self._transact(lambda tx: self._ended(tx, write, outcome))
+                await self._end(write, outcome)
+
+    async def _end(self, write: Write, outcome: str) -> None:
+        try:
+            await self._transact(lambda tx: self._ended(tx, write, outcome))
+        except GatebookError as error:
+            # It is over all the same. On record it stays ambiguous, which makes whoever asks look it up.
+            logger.warning("how a write ended is not on record: %s", error.code)
 
     async def recorded(self, marker: str) -> Recorded | None:
         """Return what was sent with a marker, None when nothing ever was."""

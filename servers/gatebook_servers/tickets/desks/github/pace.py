@@ -4,14 +4,17 @@ GitHub asks for at least one second between requests that change something, and 
 otherwise (https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api).
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
 
 from gatebook.database.port import Transaction
-from gatebook.errors import RateLimitedError
+from gatebook.errors import GatebookError, RateLimitedError
 from gatebook.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 APART_S = 1.0
 
@@ -62,14 +65,21 @@ class Pace:
         return at - tx.steady
 
     async def rest(self, seconds: float = APART_S) -> None:
-        """Let nobody write for so many seconds: a write ended just now, or the desk asked for it."""
+        """Let nobody write for so many seconds: a write ended just now, or the desk asked for it.
+
+        Where that cannot be put on record the next write may come too soon, which GitHub refuses; what was written, it
+        does not change.
+        """
 
         def put_off(tx: Transaction) -> None:
             next_at, rest_until = self._paced(tx)
             until = tx.steady + seconds
             self._put(tx, next_at=max(next_at, until), rest_until=max(rest_until, until))
 
-        await self._transact(put_off)
+        try:
+            await self._transact(put_off)
+        except GatebookError as error:
+            logger.warning("the pace of writes is not on record: %s", error.code)
 
     def _paced(self, tx: Transaction) -> tuple[float, float]:
         row = tx.one("SELECT next_at, rest_until FROM desk_pace WHERE account = :account", account=self._account)

@@ -3,7 +3,9 @@
 import base64
 import email.utils
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -231,13 +233,26 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
+@contextmanager
+def sending_while(in_time: Callable[[], bool]) -> Generator[None]:
+    """Send nothing inside the block once `in_time` says no: deadlines stand still while the machine sleeps."""
+    token = _in_time.set(in_time)
+    try:
+        yield
+    finally:
+        _in_time.reset(token)
+
+
 async def _require_time(event: str, _: object) -> None:
     """Send no body after the deadline: a process that stood still goes on before it hears of the cancellation."""
-    if event.endswith("send_request_body.started") and anyio.current_time() >= anyio.current_effective_deadline():
+    if not event.endswith("send_request_body.started"):
+        return
+    if anyio.current_time() >= anyio.current_effective_deadline() or not _in_time.get()():
         raise TimeoutError
 
 
 _TRACED = {"trace": _require_time}
+_in_time: ContextVar[Callable[[], bool]] = ContextVar("gatebook_in_time", default=lambda: True)
 
 
 def _json(response: httpx.Response) -> JsonValue:

@@ -19,6 +19,7 @@ from gatebook.errors import (
     StoreError,
     UpstreamUnavailableError,
 )
+from gatebook.http import sending_while
 from gatebook.injection import Scope
 from gatebook.ledger.models import StepStatus
 from gatebook.ledger.runs import Runs
@@ -163,7 +164,8 @@ class Performance:
             if found is not None:
                 return "reconciled", found
         try:
-            return "executed", await self.spec.function.call(self.scope, self.arguments)
+            with sending_while(lambda: self._left_s > 0):
+                return "executed", await self.spec.function.call(self.scope, self.arguments)
         except (AmbiguousError, StoreError) as error:
             # Where the database failed in the middle, the request may have been sent before.
             found = await self._look_up()

@@ -18,8 +18,7 @@ def require_exact(found: list[Figures]) -> None:
     print("\n".join([TITLE, *(figures.line() for figures in found)]))  # noqa: T201 - the figures are the result
     for figures in found:
         assert figures.settled == figures.unknown
-        if figures.fenced:
-            assert (figures.duplicates, figures.wrong) == (0, 0), figures
+        assert (figures.duplicates, figures.wrong) == (0, 0), figures
 
 
 async def test_approved_sends_over_a_bad_line_are_sent_once_and_reported_as_they_are(

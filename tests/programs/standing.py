@@ -64,13 +64,13 @@ class Standing:
         await anyio.to_thread.run_sync(lambda: anyio.run(self._own, when))
 
     async def _own(self, when: When) -> None:
-        with tied(self.suite.clock):
-            runtime = self.suite.another_process()
-            desk = self.stand.open(self.suite, runtime)
-            for name in WRITES:
-                vars(desk)[name] = partial(self._stood, getattr(desk, name), when)
-            await self.suite.execute(self.approval_id, runtime=runtime)
-            await closed(desk)
+        # Its deadlines stand still as well, as those of a machine that sleeps; only the lease goes on.
+        runtime = self.suite.another_process()
+        desk = self.stand.open(self.suite, runtime)
+        for name in WRITES:
+            vars(desk)[name] = partial(self._stood, getattr(desk, name), when)
+        await self.suite.execute(self.approval_id, runtime=runtime)
+        await closed(desk)
 
     async def _stood(
         self, write: Callable[..., Awaitable[Applied]], when: When, *arguments: object, **named: object

@@ -10,6 +10,8 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+STEP_S = 5.0
+"""A clock that gains more than this between two readings was set, or this process stood still."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -45,6 +47,23 @@ class SystemClock:
     def steady(self) -> Steady:
         boot = _boot()
         return Steady(boot, time.clock_gettime(time.CLOCK_BOOTTIME) if boot else time.time())
+
+
+class Evenness:
+    """How long a clock that people may set has gone on evenly, as a process sees it beside one that nobody sets."""
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+        self._since = 0.0
+
+    def seconds(self, now: float) -> float:
+        """Return for how many seconds the clock that says `now` has not been set ahead, and this process has looked."""
+        own = time.monotonic()
+        ahead = now - own
+        if self._ahead is None or ahead > self._ahead + STEP_S:
+            self._since = own
+        self._ahead = ahead
+        return own - self._since
 
 
 @dataclass

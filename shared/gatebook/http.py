@@ -278,12 +278,24 @@ def _refusal(answer: Answer) -> TransientError | GatebookError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After in both its forms (RFC 9110, section 10.2.3), in seconds up to a day; None for anything else."""
+    """Read Retry-After in both its forms (RFC 9110, section 10.2.3), in seconds up to a day; None for anything else.
+
+    A date is taken by the clock of who answers, where the answer tells it.
+    """
     value = headers.get("retry-after", "").strip()
     try:
-        asked = (
-            float(value) if value.isdecimal() else email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        )
+        asked = float(value) if value.isdecimal() else _moment(value) - _answered_at(headers)
     except (ValueError, OverflowError):
         return None
     return min(max(asked, 0.0), _MAX_RETRY_AFTER_S)
+
+
+def _answered_at(headers: Mapping[str, str]) -> float:
+    try:
+        return _moment(headers.get("date", ""))
+    except (ValueError, OverflowError):
+        return time.time()
+
+
+def _moment(value: str) -> float:
+    return email.utils.parsedate_to_datetime(value).timestamp()

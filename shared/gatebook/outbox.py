@@ -145,8 +145,11 @@ class Outbox:
         return self._release(job, state="failed" if error else "done", due=job.due, error=error)
 
     def postpone(self, job: Job, *, error: str, after_s: float | None = None) -> bool:
-        """Give a job back, to be tried again later; past its use-by it fails. Returns as `finish`."""
-        wait = after_s if after_s is not None else _BACKOFF_S[min(job.attempts, len(_BACKOFF_S)) - 1]
+        """Give a job back, to be tried again after growing waits, at least `after_s` each; past its use-by it fails.
+
+        Returns as `finish`.
+        """
+        wait = max(after_s or 0.0, _BACKOFF_S[min(job.attempts, len(_BACKOFF_S)) - 1])
         if self._tx.now + wait >= job.use_by:
             return self.finish(job, error=error)
         return self._release(job, state="waiting", due=self._tx.now + wait, error=error)

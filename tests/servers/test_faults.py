@@ -97,7 +97,7 @@ async def takeover_without_settling(lossy: Lossy) -> None:
     hasty.ports |= lossy.runtime.ports
     lossy.service.faults(HELD)
     await lossy.execute(approval_id, runtime=hasty)
-    lossy.clock.advance(1.1)
+    lossy.clock.advance(5.1)
     await lossy.execute(approval_id, runtime=hasty)
     assert lossy.service.land() == 1
 
@@ -135,6 +135,7 @@ async def test_a_fenced_desk_repeats_its_first_answer_and_applies_a_marker_once(
     assert said == [said[0]] * 3
     assert other.operation_id != said[0].operation_id
     assert fenced.service.applied() == {"gb-1": 1, "gb-2": 1}
+    assert fenced.service.swallowed() == 2
 
 
 # A process that dies in the middle of a request

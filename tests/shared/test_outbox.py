@@ -185,6 +185,17 @@ def test_a_job_waits_as_long_as_it_is_told_to(suite: Suite) -> None:
     assert lease(suite) is not None
 
 
+def test_an_upstream_that_asks_for_no_wait_at_all_is_not_asked_without_one(suite: Suite) -> None:
+    add(suite)
+    for wait_s in (5, 30, 120):
+        taken = leased(suite)
+        with outbox(suite) as jobs:
+            jobs.postpone(taken, error="rate_limited", after_s=0.0)
+        suite.clock.advance(wait_s - 1)
+        assert lease(suite) is None
+        suite.clock.advance(1)
+
+
 @pytest.mark.parametrize("kind", ["execute_approved", "notify", "reconcile"])
 def test_a_job_of_any_kind_that_cannot_be_tried_again_before_its_use_by_fails_for_good(
     suite: Suite, kind: JobKind

@@ -225,7 +225,7 @@ def serving(*answers: tuple[int, dict[str, str], bytes]) -> Generator[Upstream]:
             status, headers, content = upstream.answers.pop(0)
             if status == 0:  # ends the connection without an answer
                 return
-            self.send_response(status)
+            self.send_response_only(status)
             for name, value in {"content-length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -300,6 +300,16 @@ async def test_a_rate_limit_that_does_not_fit_is_handed_back(form: str) -> None:
         assert len(upstream.asked) == 1
     assert caught.value.retry_after_s is not None
     assert 29 <= caught.value.retry_after_s <= 3_600
+
+
+@pytest.mark.parametrize("ahead_s", [3_600, -3_600])
+async def test_a_rate_limit_until_a_date_is_one_by_the_clock_of_who_answers(ahead_s: int) -> None:
+    theirs = time() + ahead_s
+    said = {"date": formatdate(theirs, usegmt=True), "retry-after": formatdate(theirs + 300, usegmt=True)}
+    with serving((429, said, b"")) as upstream:
+        with pytest.raises(RateLimitedError) as caught:
+            await request(upstream, Operation.EFFECT, within_s=20)
+        assert (caught.value.retry_after_s, len(upstream.asked)) == (300.0, 1)
 
 
 @pytest.mark.parametrize("after", ["0", "-5", "soon", "", "1e3", "Wed, 99 Foo 2026 99:99:99 GMT", "\u0663"])

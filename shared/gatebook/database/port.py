@@ -36,6 +36,11 @@ class Transaction(Protocol):
         """The time for leases: like `now`, but it does not jump when a machine's clock is set."""
         ...
 
+    @property
+    def even_s(self) -> float:
+        """For how many seconds `steady` was surely not set ahead; infinite unless it is a clock that people set."""
+        ...
+
     def execute(self, sql: str, /, **parameters: Value) -> int:
         """Run a statement and return how many rows it changed."""
         ...

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from psycopg.types.numeric import IntLoader
 from pydantic import SecretStr
 
-from gatebook.clock import Clock, SystemClock
+from gatebook.clock import Clock, Evenness, SystemClock
 from gatebook.database.migrations import LOCK_TABLE, newest, upgrade
 from gatebook.database.port import Transaction, Value, Watch, require_storable
 from gatebook.database.postgres_calls import PostgresCalls
@@ -65,6 +65,7 @@ class PostgresDatabase:
         self._lock = Lock()
         self._connection: Connection | None = None
         self._schema = newest(DIALECT)
+        self._evenness = Evenness()
         try:
             given = conninfo_to_dict(url.get_secret_value())
             missing = {name: value for name, value in _DEFAULTS.items() if name not in given}
@@ -116,7 +117,9 @@ class PostgresDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Generator[Transaction]:
         with self._lock, _translated():
-            transaction = PostgresTransaction(self._connected, self._clock, schema=self._schema, durable=durable)
+            transaction = PostgresTransaction(
+                self._connected, self._clock, evenness=self._evenness, schema=self._schema, durable=durable
+            )
             with ended(transaction):
                 yield transaction
 
@@ -155,7 +158,9 @@ class PostgresDatabase:
     def _migrate(self, connection: Connection) -> None:
         try:
             _require_lock_table(connection)
-            transaction = PostgresTransaction(Only(connection), None, schema=None, durable=True)
+            transaction = PostgresTransaction(
+                Only(connection), None, evenness=self._evenness, schema=None, durable=True
+            )
             with ended(transaction):
                 present = transaction.present_schema
                 if present != self._schema:

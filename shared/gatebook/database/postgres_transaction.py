@@ -1,5 +1,6 @@
 """One transaction on PostgreSQL: what goes to the server, and in how many trips."""
 
+import math
 import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow
 
-from gatebook.clock import Clock
+from gatebook.clock import Clock, Evenness
 from gatebook.database.migrations import other_schema
 from gatebook.database.port import Row, Value, require_storable
 
@@ -53,6 +54,7 @@ class _Begun:
     connection: Connection
     schema: int
     now: float
+    even_s: float
 
 
 class PostgresTransaction:
@@ -60,8 +62,11 @@ class PostgresTransaction:
 
     dialect = DIALECT
 
-    def __init__(self, connected: Connected, clock: Clock | None, *, schema: int | None, durable: bool) -> None:
+    def __init__(
+        self, connected: Connected, clock: Clock | None, *, evenness: Evenness, schema: int | None, durable: bool
+    ) -> None:
         self._connected = connected
+        self._evenness = evenness
         # The server's clock is all that the machines have in common; another one is a test's.
         self._given = (clock.now(), clock.steady().seconds) if clock else None
         self._schema = schema
@@ -77,6 +82,10 @@ class PostgresTransaction:
     @property
     def steady(self) -> float:
         return self._given[1] if self._given else self._beginning().now
+
+    @property
+    def even_s(self) -> float:
+        return math.inf if self._given else self._beginning().even_s
 
     @property
     def present_schema(self) -> int:
@@ -163,7 +172,8 @@ class PostgresTransaction:
         connection, cursor = self._first(opening + b";" + statements)
         row = _first_rows(cursor).fetchone()
         assert row is not None
-        self._begun = _Begun(connection, int(row["schema_version"]), float(row["now"]))
+        now = float(row["now"])
+        self._begun = _Begun(connection, int(row["schema_version"]), now, self._evenness.seconds(now))
         self._require_schema()
         cursor.nextset()
         return cursor

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from programs.failpoints import Failpoint, Point
 from programs.processes import rows
-from programs.trials.installation import DATABASES, SERVE, Installation, installed
+from programs.trials.installation import DATABASES, SERVE, Database, Installation, installed
 from programs.trials.killing import TRANSPORTS, Kind
 from programs.trials.trial import KINDS, Trial, deal, run_all
 from suite import Agent, Answer, Json, under_way
@@ -94,8 +94,11 @@ def test_without_the_recall_the_same_kills_duplicate(tmp_path: Path) -> None:
     assert sum(row.lost for row in outcome.rows) == 0
 
 
-async def test_a_run_of_200_steps_killed_at_150_goes_on_at_140_and_repeats_nothing(tmp_path: Path) -> None:
-    with installed(tmp_path / "here", "sqlite", fenced=False) as installation:
+@pytest.mark.parametrize("database", DATABASES)
+async def test_a_run_of_200_steps_killed_at_150_goes_on_at_140_and_repeats_nothing(
+    tmp_path: Path, database: Database
+) -> None:
+    with installed(tmp_path / "here", database, fenced=False) as installation:
         # Every effect is a change of a ticket: one step.
         installation.plan(range(402))
         async with connected(installation) as (agent, pid):

@@ -166,6 +166,10 @@ class RemoteService(RunningService):
         """Return how often each marker was applied; more than once is a duplicate."""
         return cast("dict[str, int]", self.state()["applied"])
 
+    def swallowed(self) -> int:
+        """Return how many repetitions of an applied marker the fence kept from being applied."""
+        return cast("int", self.state()["swallowed"])
+
 
 def running_service(*, fenced: bool = False) -> AbstractContextManager[RemoteService]:
     """Run the service in a process of its own; `fenced` applies a marker once and repeats the first result."""

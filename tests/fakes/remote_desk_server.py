@@ -27,11 +27,13 @@ class Tickets(Service):
     tickets: dict[str, Json] = field(default_factory=dict[str, Json])
     comments: dict[str, list[Json]] = field(default_factory=dict[str, list[Json]])
     operations: list[Json] = field(default_factory=list[Json])
+    swallowed: int = 0
     now: float = BEGINNING
 
     def routed(self, request: Request) -> Answer:
         first = self.done_with(request.body.get("marker")) if self.fenced and request.body.get("marker") else None
         if first:
+            self.swallowed += 1
             return Answer(200, first)
         for pattern, operation in _ROUTES:
             found = re.fullmatch(pattern, request.line)
@@ -40,11 +42,16 @@ class Tickets(Service):
         return Answer(404, {})
 
     def reset(self) -> None:
-        self.tickets, self.comments, self.operations, self.now = {}, {}, [], BEGINNING
+        self.tickets, self.comments, self.operations, self.swallowed, self.now = {}, {}, [], 0, BEGINNING
 
     def state(self) -> Json:
         applied = Counter(str(done["marker"]) for done in self.operations if done["marker"])
-        return {"comments": self.comments, "tickets": self.tickets, "applied": applied}
+        return {
+            "comments": self.comments,
+            "tickets": self.tickets,
+            "applied": applied,
+            "swallowed": self.swallowed,
+        }
 
     def page(self, _: str, query: Mapping[str, str], __: Json) -> Answered:
         """Tickets created in [since, until), or without until changed since, behind a position."""

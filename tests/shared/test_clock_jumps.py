@@ -12,7 +12,11 @@ from gatebook_servers.tickets.desks.local import LocalDesk
 from gatebook_servers.tickets.ports import open_desk
 from suite import Agent, Json, Suite, approved_reply, the_effect, the_job, under_way
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("jump", [3_600.0, -3_600.0], ids=["ahead", "back"])]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.any_database,
+    pytest.mark.parametrize("jump", [3_600.0, -3_600.0], ids=["ahead", "back"]),
+]
 
 LEASE_AND_SETTLE_S = 91.0
 

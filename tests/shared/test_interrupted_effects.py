@@ -11,7 +11,7 @@ from gatebook.retry import AmbiguousError
 from gatebook_servers.tickets.ports import open_desk
 from suite import REPLY, Suite, approved_reply, the_effect, the_job
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
 
 LEASE_AND_SETTLE_S = 91.0
 UNAVAILABLE = UpstreamUnavailableError("no answer.", next_step="Wait.")

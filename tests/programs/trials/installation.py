@@ -68,6 +68,10 @@ class Installation:
         assert sum(applied.values()) == sum(found), "the desk applied something that is on no planned ticket"
         return found
 
+    def swallowed(self) -> int:
+        """Return how many repetitions the desk's fence kept from being applied; none without a fence."""
+        return self.service.swallowed()
+
     def unsettled(self) -> int:
         """Return how many effects the suite does not know the end of."""
         url = self.environment["GATEBOOK_DATABASE_URL"]

@@ -32,17 +32,21 @@ PATIENCE_S = 60.0
 _WRITES = r"(POST|PATCH) .*"
 _SLOW: Json = {"kind": "slow", "on": _WRITES, "seconds": 0.05, "times": None}
 """The desk takes its time, so that kills meet requests under way."""
+_SLOWER: Json = {**_SLOW, "seconds": 0.4}
+"""The same where the kill itself is at no request, but at a checkpoint between two of them."""
 
 
 @dataclass(frozen=True)
 class Phase:
     """Kills of one kind and the effects in flight at them.
 
-    `first` is the number of the first effect begun meanwhile, `duplicated` how many were duplicated by the end of it.
+    `amid` is how many of the kills met at least one effect in flight, `first` the number of the first effect begun
+    meanwhile, `duplicated` how many were duplicated by the end of it.
     """
 
     kind: Kind
     kills: int
+    amid: int
     in_flight: int
     first: int
     duplicated: int
@@ -75,19 +79,26 @@ class Killing:
             replicas=self._replicas.file if self._replicas else Path(),
             token=ensure_token(installation.home / "token"),
         )
-        installation.service.faults(_SLOW)
         self._tend()
         self._agent = self._hired()
 
     def phase(self, kind: Kind, kills: int) -> Phase:
         """Kill in one way, some effects being in flight each time, and wait until those are answered."""
-        first, in_flight = self._begun(), 0
+        self._installation.service.faults(_SLOWER if kind == "mid_checkpoint" else _SLOW)
+        first, met = self._begun(), list[int]()
         for _ in range(kills):
             self._until(lambda: len(self._agent.connected) >= IN_USE and len(self._agent.in_flight) >= IN_USE)
-            in_flight += self._kill(kind)
+            met.append(self._kill(kind))
         begun = self._begun()
         self._until(lambda: self._agent.answered(begun))
-        return Phase(kind, kills, in_flight, first, self.duplicated())
+        return Phase(
+            kind,
+            kills,
+            amid=sum(in_flight > 0 for in_flight in met),
+            in_flight=sum(met),
+            first=first,
+            duplicated=self.duplicated(),
+        )
 
     def duplicated(self) -> int:
         """Return how many effects are at the desk more than once."""

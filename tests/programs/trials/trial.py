@@ -30,12 +30,16 @@ KINDS: tuple[Kind, ...] = (
 
 @dataclass(frozen=True)
 class Row:
-    """What came of the effects while one kind of kills went on: how many were in flight, begun, lost, duplicated."""
+    """What came of the effects while one kind of kills went on: how many were in flight, begun, lost, duplicated.
+
+    `amid` is how many of the kills met at least one effect in flight.
+    """
 
     database: Database
     transport: Transport
     kind: Kind
     kills: int
+    amid: int
     in_flight: int
     planned: int
     lost: int
@@ -46,11 +50,13 @@ class Row:
 class Outcome:
     """What came of a trial: a row for each kind, how the effects ended, and what made the agent try again.
 
-    `unsettled` is how many effects the suite's own record does not have as done.
+    `unsettled` is how many effects the suite's own record does not have as done, `swallowed` how many repetitions the
+    desk's fence kept from being applied.
     """
 
     rows: Sequence[Row]
     unsettled: int
+    swallowed: int
     answers: Mapping[str, int]
     delays: Mapping[str, int]
 
@@ -77,7 +83,13 @@ class Trial:
                 phases = [killing.phase(kind, kills) for kind, kills in self.kills.items()]
                 killing.finish()
             rows = self._rows(phases, installation.done()[: killing.begun])
-            return Outcome(rows, installation.unsettled(), killing.answers, killing.delays)
+            return Outcome(
+                rows,
+                unsettled=installation.unsettled(),
+                swallowed=installation.swallowed(),
+                answers=killing.answers,
+                delays=killing.delays,
+            )
 
     def _rows(self, phases: Sequence[Phase], done: Sequence[int]) -> list[Row]:
         """Give a lost effect to the phase in which it was begun, a duplicate to the one in which it appeared."""
@@ -89,6 +101,7 @@ class Trial:
                 self.transport,
                 phase.kind,
                 kills=phase.kills,
+                amid=phase.amid,
                 in_flight=phase.in_flight,
                 planned=end - phase.first,
                 lost=done[phase.first : end].count(0),
@@ -123,7 +136,7 @@ def deal(
         for place, number in zip(knowing, _shares(share, len(knowing)), strict=True):
             if number:
                 dealt[place][kind] = number
-    return [Trial(database, transport, dealt[database, transport]) for database, transport in places]
+    return [Trial(database, transport, kinds) for (database, transport), kinds in dealt.items() if kinds]
 
 
 def _shares(total: int, parts: int) -> list[int]:

@@ -336,6 +336,8 @@ PROMISES: dict[str, Promise] = {
         (
             "servers/test_budgets.py::test_what_several_sources_counted_is_compared_and_not_added_up",
             "servers/test_budgets.py::test_a_run_that_must_report_its_usage_waits_for_the_report",
+            "servers/test_budgets.py::test_where_money_is_limited_a_report_without_usd_leaves_the_cost_unknown",
+            "servers/test_budgets.py::test_a_cost_that_is_known_in_part_is_shown_as_the_least_it_was",
             "servers/test_budgets.py::test_a_day_ends_at_the_next_local_midnight",
         ),
     ),
@@ -368,6 +370,16 @@ PROMISES: dict[str, Promise] = {
             "servers/test_backup.py::test_the_command_copies_while_a_server_runs_and_refuses_to_put_back_under_it",
             "servers/test_backup.py::test_what_was_sent_after_the_copy_is_not_sent_again_when_it_is_put_back",
             "servers/test_backup.py::test_without_the_look_up_a_restored_database_would_send_again",
+            "servers/test_backup.py::test_what_a_dump_has_is_replayed_and_what_was_sent_after_it_is_looked_up",
+        ),
+    ),
+    "upgrade": Promise(
+        "A newer program goes on with an older one's database: what was done is replayed, what was begun is looked up, "
+        "what was approved is done once.",
+        (
+            "contracts/test_upgrading.py::test_what_an_older_database_has_is_replayed_looked_up_or_sent_once",
+            "servers/test_budgets.py::test_reports_from_before_sources_were_told_apart_are_kept",
+            "shared/test_outbox.py::test_jobs_of_an_older_database_get_the_place_of_their_approval",
         ),
     ),
     "postgres": Promise(
@@ -375,6 +387,8 @@ PROMISES: dict[str, Promise] = {
         (
             "contracts/test_moving.py::test_a_night_goes_along_and_is_not_repeated",
             "contracts/test_moving.py::test_nothing_is_mixed_into_a_database_in_use",
+            "contracts/test_moving.py::test_nothing_is_done_from_the_file_while_it_is_copied_nor_after_a_kill",
+            "contracts/test_moving.py::test_a_move_that_fails_leaves_the_file_as_it_was",
         ),
     ),
     "full-disk": Promise(

@@ -58,12 +58,17 @@ def timed_by(clock: ManualClock) -> Upstream:
 
 @asynccontextmanager
 async def installed(
-    home: Path, service: RemoteService, *, fenced: bool = False, effects: Operation | None = None
+    home: Path,
+    service: RemoteService,
+    *,
+    fenced: bool = False,
+    effects: Operation | None = None,
+    database_url: str | None = None,
 ) -> AsyncGenerator[Lossy]:
     """Install the suite with the service as its desk, classed as the fence allows unless `effects` says otherwise."""
     service.reset()
     service.tickets([ticket()])
-    made = Lossy(home, overrides={"desk": "remote", "ceiling": "send"})
+    made = Lossy(home, overrides={"desk": "remote", "ceiling": "send", "database_url": database_url})
     made.service = service
     desk = RemoteDesk(service.url, fenced=fenced, effects=effects, upstream=timed_by(made.clock))
     made.runtime.ports[open_desk] = desk

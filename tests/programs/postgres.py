@@ -43,10 +43,11 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server. `address` is a database in it in which schemas can be made."""
+    """A running server. `address` is a database in it in which schemas can be made, `binaries` has its programs."""
 
     address: str
     directory: Path
+    binaries: Path
     shell: "subprocess.Popen[str]"
     lock: Lock
 
@@ -63,6 +64,11 @@ class Postgres:
     def start(self) -> None:
         """Start it again; it recovers first."""
         assert self._told("start") == "ready", (self.directory / "log").read_text(encoding="utf-8")[-500:]
+
+    def database(self, name: str) -> str:
+        """Make another database, which is empty; its address."""
+        _execute(self.address, f"CREATE DATABASE {name} TEMPLATE template0")
+        return make_conninfo(self.address, dbname=name)
 
     def _told(self, word: str) -> str:
         assert self.shell.stdin is not None
@@ -90,11 +96,12 @@ def running_postgres(*, durable: bool = False) -> Generator[Postgres]:
     if user:
         shutil.chown(directory, user)
     try:
+        binaries = _binaries(directory, user)
         with subprocess.Popen(
             ["/bin/sh", "-c", _SERVE, "sh", str(directory), "" if durable else _QUICK],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={"PATH": f"{_binaries(directory, user)}:/usr/bin:/bin"},
+            env={"PATH": f"{binaries}:/usr/bin:/bin"},
             cwd=directory,
             user=user,
             encoding="utf-8",
@@ -105,7 +112,7 @@ def running_postgres(*, durable: bool = False) -> Generator[Postgres]:
                 log = (directory / "log").read_text(encoding="utf-8")
                 raise UnavailableError(f"PostgreSQL does not start here: {log[-500:]}")
             address = make_conninfo(host=str(directory), user="postgres", dbname="postgres")
-            yield Postgres(address, directory, shell, Lock())
+            yield Postgres(address, directory, binaries, shell, Lock())
             shell.stdin.close()
             shell.wait()
     finally:

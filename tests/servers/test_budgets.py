@@ -1,5 +1,7 @@
 """Budgets: what counts as usage, when a day begins anew, and warnings before the end."""
 
+import json
+import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -11,6 +13,7 @@ from gatebook.database.migrations import migrations, statements
 from gatebook.ledger.budgets import STEPS_WITHOUT_USAGE, Budgets, next_midnight
 from gatebook.ledger.usage import UsageReports
 from gatebook.runtime import Runtime
+from gatebook_servers.cli import main
 from suite import Agent, Answer, Json, Suite, ticket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
@@ -116,6 +119,44 @@ def test_reports_from_before_sources_were_told_apart_are_kept(suite: Suite) -> N
             "agent": (110, None), "claude": (80, 0.5),
         }  # fmt: skip
         assert reports.last_step("run_1") == 40
+
+
+@pytest.mark.parametrize(
+    ("reports", "tokens", "cost"),
+    [
+        ([("agent", 100, None)], 100, "unknown"),
+        ([("agent", 100, 0.5), ("agent", 20, None)], 120, "at least 0.5000 US dollars"),
+        ([("agent", 100, 0.0), ("agent", 20, None)], 120, "unknown"),
+        ([("agent", 100, 0.0)], 100, "0.0000 US dollars"),
+        ([("agent", 100, 0.5), ("agent", 20, 0.25)], 120, "0.7500 US dollars"),
+        ([("agent", 100, None), ("proxy", 60, 0.5)], 100, "at least 0.5000 US dollars"),
+        ([("agent", 60, None), ("proxy", 100, 0.5)], 100, "0.5000 US dollars"),
+        ([("agent", 100, None), ("proxy", 100, 0.5)], 100, "0.5000 US dollars"),
+        ([("agent", 100, 0.25), ("proxy", 60, 0.5), ("proxy", 9, None)], 100, "at least 0.5000 US dollars"),
+        ([("agent", 100, None), ("proxy", 60, 0.0)], 100, "unknown"),
+    ],
+)
+async def test_a_cost_that_is_known_in_part_is_shown_as_the_least_it_was(
+    suite: Suite,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reports: list[tuple[str, int, float | None]],
+    tokens: int,
+    cost: str,
+) -> None:
+    suite.clock.seconds = time.time()
+    monkeypatch.setenv("GATEBOOK_HOME", str(suite.home))
+    monkeypatch.setenv("GATEBOOK_DATABASE_URL", str(suite.overrides.get("database_url", "")))
+    async with suite.agent("runs") as agent:
+        run = await start(agent)
+        for number, (source, counted, usd) in enumerate(reports):
+            known: Json = {} if usd is None else {"usd": usd}
+            await report(agent, run, str(number), counted, source=source, **known)
+    run_id = str(run["run_id"]).partition(".")[0]
+    assert main(["runs", "usage", run_id]) == 0
+    assert f"tokens: {tokens} in, 0 out; cost: {cost}\n" in capsys.readouterr().out
+    assert main(["runs", "usage", run_id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["usage"]["usd_complete"] is (cost[0] == "0")
 
 
 # Days
@@ -241,3 +282,35 @@ async def test_a_run_that_must_report_its_usage_waits_for_the_report(suite: Suit
         assert (await agent.ok("update_ticket", update))["outcome"] == "replayed", "what is done is no new work"
         await agent.ok("draft_reply", DRAFT)
         await agent.ok("finish_run", run, status="paused")
+
+
+@pytest.mark.parametrize("whose", ["run", "operator"])
+async def test_where_money_is_limited_a_report_without_usd_leaves_the_cost_unknown(suite: Suite, whose: str) -> None:
+    suite.tickets([ticket()])
+    operator: dict[str, object] = {"max_usd_per_day": 5} if whose == "operator" else {}
+    max_usd = 1 if whose == "run" else None
+    async with suite.agent("tickets", "runs", runtime=suite.another_process(require_usage=True, **operator)) as agent:
+        run = await start(agent, max_usd=max_usd)
+        for _ in range(STEPS_WITHOUT_USAGE + 1):
+            await agent.ok("list_tickets", run)
+        unreported = await agent.call("draft_reply", DRAFT, **run)
+        assert unreported.code == "token_budget_exceeded"
+        assert "with usd" in unreported.text
+        await report(agent, run, "a", 100)
+        refused = await agent.call("draft_reply", DRAFT, **run)
+        assert refused.code == "cost_budget_exceeded"
+        assert "usd is missing" in refused.text
+        assert (refused.error["spent"], refused.error["steps_without_usage"]) == (None, STEPS_WITHOUT_USAGE + 1)
+        await agent.ok("checkpoint", run, seq=1, state={})
+        await report(agent, run, "b", 0, usd=0.0)
+        await agent.ok("draft_reply", DRAFT, **run)
+
+
+async def test_where_no_money_is_limited_a_report_of_tokens_is_enough(suite: Suite) -> None:
+    suite.tickets([ticket()])
+    async with suite.agent("tickets", "runs", runtime=suite.another_process(require_usage=True)) as agent:
+        run = await start(agent, max_tokens=1_000)
+        for _ in range(STEPS_WITHOUT_USAGE + 1):
+            await agent.ok("list_tickets", run)
+        await report(agent, run, "a", 100)
+        await agent.ok("draft_reply", DRAFT, **run)

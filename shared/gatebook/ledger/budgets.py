@@ -104,7 +104,7 @@ class Budgets:
 
         Raises:
             TokenBudgetExceededError: If the token budget is used up, or what the run used is unknown for too long.
-            CostBudgetExceededError: If the cost budget is used up.
+            CostBudgetExceededError: If the cost budget is used up, or there is one and the run's cost is unknown.
         """
         if limits.tokens is not None and (tokens := self.spent("tokens")) >= limits.tokens:
             raise TokenBudgetExceededError(
@@ -115,7 +115,7 @@ class Budgets:
                 "the day's cost budget is used up.", next_step=STOP, details=self._used_up(limits.usd, usd)
             )
         if limits.require_usage and limits.run is not None:
-            self._require_reports(limits.run)
+            self._require_reports(limits.run, cost=limits.usd is not None)
 
     def warning(self, limits: Limits) -> str | None:
         """Return which limits are nearly used up, with what was spent and when it resets; None when none is."""
@@ -154,13 +154,22 @@ class Budgets:
         self._add("usd", max(0.0, (after.usd or 0.0) - (before.usd or 0.0 if before else 0.0)))
         return True
 
-    def _require_reports(self, run: Run) -> None:
-        unknown = run.steps - UsageReports(self._tx).last_step(run.run_id)
+    def _require_reports(self, run: Run, *, cost: bool) -> None:
+        reports = UsageReports(self._tx)
+        unknown = run.steps - reports.last_step(run.run_id)
         if unknown > STEPS_WITHOUT_USAGE:
             raise TokenBudgetExceededError(
                 f"the usage of this run is unknown for its last {unknown} steps.",
-                next_step="Call record_usage, then repeat this call.",
-                details={"limit": None, "spent": None, "remaining": None, "steps_without_usage": unknown},
+                next_step=f"Call record_usage{' with usd' if cost else ''}, then repeat this call.",
+                details=_unknown_for(unknown),
+            )
+        unknown = run.steps - reports.last_step(run.run_id, with_usd=True) if cost else 0
+        if unknown > STEPS_WITHOUT_USAGE:
+            raise CostBudgetExceededError(
+                f"the cost of this run is unknown for its last {unknown} steps: usd is missing in its reports.",
+                # A report stands as it was made, so the same id would not mend it.
+                next_step="Call record_usage with usd and a new source_id, no tokens twice; then repeat this call.",
+                details=_unknown_for(unknown),
             )
 
     def _at_ceiling(self, name: Counter, limit: int, spent: float) -> CeilingReachedError:
@@ -236,6 +245,10 @@ def next_midnight(seconds: float, zone: ZoneInfo) -> str:
     tomorrow = datetime.fromtimestamp(seconds, zone).date() + timedelta(days=1)
     # By way of UTC: where the clocks go forward at midnight, the day begins at one o'clock.
     return datetime.combine(tomorrow, time(), zone).astimezone(UTC).astimezone(zone).isoformat()
+
+
+def _unknown_for(steps: int) -> Mapping[str, Detail]:
+    return {"limit": None, "spent": None, "remaining": None, "steps_without_usage": steps}
 
 
 def _least(first: T | None, second: T | None) -> T | None:

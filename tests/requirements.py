@@ -87,7 +87,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "nothing-without-a-yes": Promise(
-        "Nothing that cannot be undone happens without a person's yes to exactly that content.",
+        "Unless the operator's policy allows it, nothing that cannot be undone happens without a person's yes to "
+        "exactly that content.",
         (
             "shared/test_effects.py::test_a_send_waits_for_a_person_and_then_happens_exactly_once",
             "shared/test_guard.py::test_a_function_that_reaches_outside_without_an_effect_is_not_declared",
@@ -99,7 +100,8 @@ PROMISES: dict[str, Promise] = {
     ),
     "adversary": Promise(
         "Over 10,000 attempts of agents, browsers, outsiders and time, over every tool and transport, bring about no "
-        "effect without a person's grant and no decision by a machine; without any one check the same cases find it.",
+        "effect without a person's grant and no decision by a machine; without a check, or two that cover each other, "
+        "the same cases find one.",
         (
             "adversary/test_adversary.py::test_a_few_attempts_of_every_kind_fail",
             "adversary/test_adversary.py::test_no_attempt_of_ten_thousand_succeeds",
@@ -272,6 +274,7 @@ PROMISES: dict[str, Promise] = {
         (
             "servers/test_runs.py::test_concurrent_calls_never_exceed_the_steps",
             "servers/test_runs.py::test_a_run_without_steps_can_still_be_ended_cleanly",
+            "servers/test_runs.py::test_beyond_the_calls_of_the_day_a_run_can_still_be_ended_cleanly",
             "servers/test_runs.py::test_used_up_tokens_refuse_new_work_but_let_the_run_end",
             "servers/test_nightly.py::test_a_night_out_of_steps_pauses_and_goes_on_with_the_same_key",
         ),
@@ -325,7 +328,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "person-raises-limits": Promise(
-        "A person can raise a run's limits, and nobody else.",
+        "The limits of a run are raised by a person only; one that is resumed gets further steps, within the "
+        "operator's ceiling.",
         (
             "servers/test_limits.py::test_a_person_raises_the_limits_of_a_paused_run_and_it_goes_on",
             "servers/test_limits.py::test_a_yes_that_no_longer_fits_raises_nothing_and_says_so",
@@ -389,6 +393,23 @@ PROMISES: dict[str, Promise] = {
             "contracts/test_moving.py::test_nothing_is_mixed_into_a_database_in_use",
             "contracts/test_moving.py::test_nothing_is_done_from_the_file_while_it_is_copied_nor_after_a_kill",
             "contracts/test_moving.py::test_a_move_that_fails_leaves_the_file_as_it_was",
+        ),
+    ),
+    "clocks": Promise(
+        "A clock that is set, the database server's included, ends no lease and repeats nothing.",
+        (
+            "shared/test_clock_jumps.py::test_what_a_dead_process_left_is_taken_over_after_its_lease_and_not_by_the_calendar",
+            "shared/test_clock_jumps.py::test_a_job_of_a_dead_worker_is_taken_over_after_its_lease_and_sends_nothing_again",
+            "shared/test_server_clock.py::test_a_clock_that_is_set_ahead_gives_no_claim_to_another_process",
+            "shared/test_server_clock.py::test_once_the_clock_went_on_evenly_for_long_enough_the_claim_is_looked_up",
+            "shared/test_server_clock.py::test_a_machine_with_no_clock_but_the_one_that_is_set_gives_no_claim_away_either",
+        ),
+    ),
+    "database-amid": Promise(
+        "A database that fails while a reply is on its way does not make the reply look as if it had not been sent.",
+        (
+            "servers/test_desk_writes.py::test_how_a_write_ended_is_told_although_nobody_can_record_it",
+            "servers/test_desk_writes.py::test_a_database_that_fails_amid_a_send_leaves_one_reply",
         ),
     ),
     "full-disk": Promise(
@@ -568,8 +589,8 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "desks-proved": Promise(
-        "At every desk, over a network at its worst and with owners that stand still beyond their lease, what was "
-        "approved is reported as it is and settled without a person; where the desk has a fence it is there once.",
+        "At every desk, over a network at its worst and with owners that stand still or sleep beyond their lease, what "
+        "was approved is there once, reported as it is, and settled without a person.",
         (
             "desks/test_sends.py::test_approved_sends_over_a_bad_line_are_sent_once_and_reported_as_they_are",
             "desks/test_sends.py::test_of_3000_approved_sends_at_most_three_in_a_hundred_are_unknown_for_a_while",
@@ -588,7 +609,7 @@ PROMISES: dict[str, Promise] = {
         ),
     ),
     "desks-nights": Promise(
-        "At Zendesk and Jira a night with faults, kills and decisions amid it leaves what a calm one leaves.",
+        "At Zendesk, Jira and GitHub a night with faults, kills and decisions amid it leaves what a calm one leaves.",
         ("desks/test_nights.py::test_a_night_with_faults_and_two_kills_leaves_what_a_calm_one_leaves",),
     ),
     "jira-once": Promise(

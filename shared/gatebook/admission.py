@@ -56,7 +56,7 @@ class Admission:
         """
         budgets = Budgets.of(tx, self._settings, principal=caller.principal)
         if not counted:
-            budgets.require_call(limit=self._settings.max_calls_per_day)
+            budgets.require_call(limit=self._settings.max_calls_per_day, grace=spec.grace_calls)
         run = self.run(tx, spec, caller)
         return run, budgets.warning(Limits.of(self._settings, run)) or ""
 
@@ -83,11 +83,16 @@ class Admission:
         principal = run.principal if run else caller.principal
         Budgets.of(tx, self._settings, principal=principal).require_left(Limits.of(self._settings, run))
 
-    def count(self, tx: Transaction, principal: str) -> None:
+    def count(self, tx: Transaction, principal: str, *, grace: int = 0) -> None:
         """Count a call of the day, refused ones included.
+
+        Args:
+            tx: The transaction.
+            principal: Whose call it is.
+            grace: How many this one may be above the day's calls.
 
         Raises:
             CeilingReachedError: If the day's calls are used up.
         """
         budgets = Budgets.of(tx, self._settings, principal=principal)
-        budgets.count("calls", limit=self._settings.max_calls_per_day)
+        budgets.count("calls", limit=self._settings.max_calls_per_day, grace=grace)

@@ -209,10 +209,10 @@ class Guard(Extension):
         result = await self.perform(Call(spec, scope, spec.validate(raw), message, until))
         record.outcome = record.outcome or "executed"
         record.output_size = size_of(result)
-        await self._close(result, message, principal)
+        await self._close(result, message, principal, grace=spec.grace_calls)
         return warned(result, record.warning)
 
-    async def _close(self, result: CallToolResult, message: Message, principal: str) -> None:
+    async def _close(self, result: CallToolResult, message: Message, principal: str, *, grace: int) -> None:
         """Record the answer and count the call, as far as neither has been done.
 
         Raises:
@@ -228,7 +228,7 @@ class Guard(Extension):
                 record_answer(tx)
             if not record.counted:
                 record.counted = True
-                self.admission.count(tx, principal)
+                self.admission.count(tx, principal, grace=grace)
 
         await self.runtime.transact(record_and_count, keep_on_refusal=True, durable=False)
 
@@ -338,7 +338,7 @@ class Guard(Extension):
         """Count the call, once; what a person approved was counted when it was asked for."""
         if call.approval is None and not call.record.counted:
             call.record.counted = True
-            self.admission.count(tx, call.scope.caller.principal)
+            self.admission.count(tx, call.scope.caller.principal, grace=call.spec.grace_calls)
 
     def _performance(self, call: Call, claimed: Claimed) -> Performance:
         call.record.step = claimed.step
@@ -370,7 +370,7 @@ class Guard(Extension):
         said = spec.as_refusal if spec else GatebookError.as_result
         result = said(error)
         try:
-            await self._close(result, message, principal)
+            await self._close(result, message, principal, grace=spec.grace_calls if spec else 0)
         except StoreError:
             logger.warning("a refused call could not be counted")
         except GatebookError as ceiling:

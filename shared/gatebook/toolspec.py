@@ -14,6 +14,7 @@ from gatebook.database.port import Transaction
 from gatebook.errors import GatebookError, IdempotencyConflictError, InvalidArgumentsError, TooLargeError
 from gatebook.injection import Injected, Scope
 from gatebook.intents import Facts, Intent, digest
+from gatebook.ledger.models import GRACE_CALLS
 from gatebook.reach import Reach
 
 MAX_RESULT_CHARS = 40_000
@@ -81,6 +82,11 @@ class ToolSpec:
     def for_client(self) -> bool:
         """Whether the client itself calls it: it answers with text alone and belongs to no run."""
         return self.refusing is not None
+
+    @property
+    def grace_calls(self) -> int:
+        """How many calls of it are left above the day's: it saves where a run stands, and ends it."""
+        return GRACE_CALLS if self.graceful and self.reach is Reach.STAGE and not self.for_client else 0
 
     @cached_property
     def sha256(self) -> str:

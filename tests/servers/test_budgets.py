@@ -200,7 +200,7 @@ async def test_budgets_and_ceilings_begin_anew_at_midnight_where_the_operator_is
         tokens = await agent.call("draft_reply", DRAFT, **run)
         runs = await agent.call("start_run", key="other")
         assert (tokens.code, runs.code) == ("token_budget_exceeded", "ceiling_reached")
-        for refused, limit, used in ((tokens, 100, 100), (runs, 1, 2)):
+        for refused, limit, used in ((tokens, 100, 100), (runs, 1, 1)):
             details = {name: refused.error[name] for name in ("limit", "spent", "remaining", "resets_at")}
             assert details == {"limit": limit, "spent": used, "remaining": 0, "resets_at": ends}
         suite.clock.advance(1)

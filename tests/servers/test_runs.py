@@ -319,6 +319,20 @@ async def test_the_ceiling_of_calls_counts_refusals_and_starts_anew_the_next_day
         await agent.ok("list_tickets")
 
 
+async def test_beyond_the_calls_of_the_day_a_run_can_still_be_ended_cleanly(suite: Suite, mode: str) -> None:
+    runtime = suite.another_process(max_calls_per_day=2)
+    async with suite.agent("tickets", "runs", "memory", mode=mode, runtime=runtime) as agent:
+        run: Json = {"run_id": await start(agent)}
+        await agent.ok("list_tickets", run)
+        for _ in range(20):
+            assert (await agent.call("list_tickets", run)).code == "ceiling_reached"
+        await agent.ok("checkpoint", run, seq=1, state={"done": 1})
+        await agent.ok("memory_put", run, key="notes/night", value="Half of it is done.")
+        await agent.ok("finish_run", run, status="paused")
+        codes = [(await agent.call("start_run", key="night")).code for _ in range(8)]
+        assert codes == [""] * 7 + ["ceiling_reached"]
+
+
 async def test_the_ceiling_of_runs_stops_new_ones_and_finds_old_ones(suite: Suite) -> None:
     runtime = suite.another_process(max_runs_per_day=2)
     async with suite.agent("runs", runtime=runtime) as agent:

@@ -75,24 +75,30 @@ class Budgets:
         """Return a principal's counters of the day that it is now in the operator's time zone."""
         return cls(transaction, tenant=settings.tenant, principal=principal, zone=settings.zone)
 
-    def count(self, name: Literal["calls", "runs"], *, limit: int) -> None:
-        """Count one call or run of the day, refused ones included.
+    def count(self, name: Literal["calls", "runs"], *, limit: int, grace: int = 0) -> None:
+        """Count one call or run of the day.
+
+        Args:
+            name: What is counted.
+            limit: The day's ceiling.
+            grace: How many this one may be above it.
 
         Raises:
-            CeilingReachedError: If the day's ceiling was reached before this one.
+            CeilingReachedError: If the day's ceiling was reached before this one, which is not counted then.
         """
         spent = self._add(name, 1)
-        if spent > limit:
-            raise self._at_ceiling(name, limit, spent)
+        if spent > limit + grace:
+            # Or else calls that are refused would use up the grace of those that end a run.
+            raise self._at_ceiling(name, limit, self._add(name, -1))
 
-    def require_call(self, *, limit: int) -> None:
+    def require_call(self, *, limit: int, grace: int = 0) -> None:
         """Refuse a call that `count` would refuse, without counting it.
 
         Raises:
             CeilingReachedError: If the day's ceiling is reached.
         """
         spent = self.spent("calls")
-        if spent >= limit:
+        if spent >= limit + grace:
             raise self._at_ceiling("calls", limit, spent)
 
     def spent(self, name: Counter) -> float:

@@ -9,11 +9,23 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from pydantic import JsonValue
 
+from fakes.troubled_desk import ProcessDiedError
 from gatebook.ledger.checkpoints import MAX_STATE_BYTES
+from gatebook_servers.tickets.desk import Applied, Patch
+from gatebook_servers.tickets.desks.local import LocalDesk
+from gatebook_servers.tickets.ports import open_desk
 from programs.processes import COMMAND, environment
 from suite import Agent, Json, Suite, ticket
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_database]
+
+
+class DyingDesk(LocalDesk):
+    """The process ends once a change is there."""
+
+    async def update(self, ref: str, patch: Patch, *, base_version: str, marker: str) -> Applied:
+        await super().update(ref, patch, base_version=base_version, marker=marker)
+        raise ProcessDiedError
 
 
 async def start(agent: Agent, key: str = "night", **limits: JsonValue) -> str:
@@ -61,6 +73,20 @@ async def test_a_crash_after_the_checkpoint_of_a_long_run_is_told_page_by_page(s
         first = await agent.ok("get_run", run, steps_after=0)
         assert ([step["number"] for step in of(first, "steps_since")], first["next_step"]) == ([*range(1, 51)], 50)
         assert (await agent.ok("get_run", run))["steps_since"] is None
+
+
+async def test_a_step_that_was_not_over_when_the_checkpoint_was_saved_is_told_too(suite: Suite) -> None:
+    suite.tickets([ticket()])
+    async with suite.agent("tickets", "runs") as agent:
+        run: Json = {"run_id": await start(agent)}
+        suite.runtime.ports[open_desk] = DyingDesk(suite.runtime)
+        update: Json = {"ref": "local:AB-1", "version": "1", "add_tags": ["seen"], **run}
+        assert (await agent.call("update_ticket", update)).code == "internal"
+        await agent.ok("checkpoint", run, seq=1, state={"sent": []})
+        await agent.ok("list_tickets", run)
+        resumed = await agent.ok("resume_run", run)
+        told = [(step["tool"], step["status"]) for step in of(resumed, "steps_since")]
+        assert told == [("update_ticket", "accepted"), ("list_tickets", "done")]
 
 
 async def test_results_beyond_a_pages_length_are_cut_and_told_on_the_next(suite: Suite) -> None:

@@ -27,9 +27,12 @@ LONGEST_CHARS = 512 * 1024
 """Room for a checkpoint of 256 KiB, the steps after it, the open approvals and a summary."""
 
 
-def list_steps(tx: Transaction, vault: Vault, run: Run, *, after: int, most: int) -> StepPage:
-    """Return the steps behind a number, in order, with their results as far as these fit."""
-    found = Runs(tx).steps(run.run_id, after=after, limit=most + 1)
+def list_steps(tx: Transaction, vault: Vault, run: Run, *, after: int, most: int, unfinished: bool = False) -> StepPage:
+    """Return the steps behind a number, in order, with their results as far as these fit.
+
+    With `unfinished`, also those before it that had not ended when it was reached: calls made beside each other.
+    """
+    found = Runs(tx).steps(run.run_id, after=after, limit=most + 1, unfinished=unfinished)
     shown = found[:most]
     results = _results(tx, vault, run.run_id, shown)
     seen: list[StepSeen] = []

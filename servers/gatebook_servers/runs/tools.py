@@ -138,7 +138,9 @@ async def resume_run(
             raise RunNotActiveError(f"the run is {known.status}.", next_step="Start a run with another key.")
         run = Runs(tx).resume(known, max_steps=max(0, min(max_steps, settings.max_steps_per_run - known.steps)))
         saved = Checkpoints(tx).newest(run.run_id)
-        since = list_steps(tx, runtime.vault, run, after=saved.step if saved else 0, most=STEPS_RESUMED)
+        since = list_steps(
+            tx, runtime.vault, run, after=saved.step if saved else 0, most=STEPS_RESUMED, unfinished=True
+        )
         waiting, more = open_approvals(tx, run)
         return ResumedRun(
             **run_fields(run, resumed=True, warning=_warning(tx, settings, run)),

@@ -245,14 +245,16 @@ class Runs:
             key=effect_key,
         )
 
-    def steps(self, run_id: str, *, after: int = 0, limit: int = 1_000) -> list[Step]:
-        """Return a run's steps behind the number `after`, in order."""
+    def steps(self, run_id: str, *, after: int = 0, limit: int = 1_000, unfinished: bool = False) -> list[Step]:
+        """Return a run's steps behind the number `after`, in order; `unfinished` ones before it too, if wanted."""
         rows = self._tx.all(
-            f"SELECT {_STEP} FROM steps WHERE run_id = :id AND number > :after"  # noqa: S608 - constant columns
-            " ORDER BY number LIMIT :limit",
+            f"""SELECT {_STEP} FROM steps
+                WHERE run_id = :id AND (number > :after OR (:unfinished = 1 AND status = 'accepted'))
+                ORDER BY number LIMIT :limit""",  # noqa: S608 - constant columns
             id=run_id,
             after=after,
             limit=limit,
+            unfinished=int(unfinished),
         )
         return [Step.model_validate(dict(row)) for row in rows]
 

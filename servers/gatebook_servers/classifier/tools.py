@@ -133,7 +133,7 @@ async def label_ticket(
     said_by: Annotated[str, Field(description="Which person said so.", min_length=1, max_length=120)],
     note: Annotated[str, Field(description="Why.", max_length=500)] = "",
 ) -> Labelled:
-    """Record a person's label for training. Never label by your own judgement."""
+    """Record what a person said a ticket is, to compare the model with. Never label by your own judgement."""
     if said_by.startswith("agent"):
         raise ForbiddenError("labels come from people.", next_step="Name the person who said so.")
 

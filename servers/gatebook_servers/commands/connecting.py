@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     desk = commands.add_parser("desk", help="the desk's credentials and webhooks").add_subparsers(
         required=True, metavar="ACTION"
     )
-    connect = desk.add_parser("connect", help="begin with a refresh token, from a pipe, a file or as you are asked")
+    connect = desk.add_parser("connect", help="begin with a refresh token, from a pipe, a file or at a prompt")
     connect.add_argument("desk", choices=sorted(CONNECTIONS))
     connect.add_argument("--file", type=Path, help="where the refresh token stands, alone")
     connect.set_defaults(run=connect_command)

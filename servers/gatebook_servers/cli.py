@@ -16,6 +16,14 @@ REFUSED = 1
 """Exit code of a command that could not be done; argparse uses 2 for its own complaints."""
 
 
+_NEXT = {
+    "no run has this id.": "Look at `gatebook runs list`.",
+    "no approval has this id.": "Look at `gatebook approvals list --state all`.",
+    "no note has this key.": "Check the key; `gatebook memory put` writes a note.",
+}
+"""What a person does next at this command line, where a refusal names the tools that an agent has."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -24,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except GatebookError as error:
-        complain(f"{error.code}: {error.message} {error.next_step}")
+        complain(f"{error.code}: {error.message} {_NEXT.get(error.message, error.next_step)}")
         return REFUSED
     except BrokenPipeError:
         return REFUSED

@@ -224,11 +224,13 @@ class Effects:
         )
         return [_effect(row) for row in rows]
 
-    def unsettled(self) -> list[EffectRow]:
+    def unsettled(self, *, tenant: str) -> list[EffectRow]:
         """Return the effects whose outcome a person has to settle, and the claims whose owner is gone."""
         rows = self._tx.all(
-            f"SELECT {_COLUMNS} FROM effects WHERE state = 'in_doubt'"  # noqa: S608 - constant columns
-            " OR (state = 'claimed' AND lease_until <= :now) ORDER BY claimed_at",
+            f"""SELECT {_COLUMNS} FROM effects WHERE tenant = :tenant
+                  AND (state = 'in_doubt' OR (state = 'claimed' AND lease_until <= :now))
+                ORDER BY claimed_at""",  # noqa: S608 - constant columns
+            tenant=tenant,
             now=self._tx.steady,
         )
         return [_effect(row) for row in rows]

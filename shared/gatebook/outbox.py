@@ -177,9 +177,13 @@ class Outbox:
         )
         return Job.model_validate(dict(row)) if row else None
 
-    def failed(self) -> list[Job]:
-        """Return the jobs that failed for good."""
-        rows = self._tx.all(f"SELECT {_COLUMNS} FROM outbox WHERE state = 'failed' ORDER BY created_at")  # noqa: S608
+    def failed(self, *, tenant: str) -> list[Job]:
+        """Return the jobs that failed for good, with those that are nobody's own."""
+        rows = self._tx.all(
+            f"""SELECT {_COLUMNS} FROM outbox WHERE state = 'failed' AND tenant IN ('', :tenant)
+                ORDER BY created_at""",  # noqa: S608 - constant columns
+            tenant=tenant,
+        )
         return [Job.model_validate(dict(row)) for row in rows]
 
     def close(self, kind: JobKind, subject: str) -> None:

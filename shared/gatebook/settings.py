@@ -1,5 +1,6 @@
 """Environment and `gatebook.toml`, read once into one frozen object."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +11,9 @@ import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, computed_field
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -22,6 +23,9 @@ from gatebook.sensitive import SensitiveTerms
 
 Mode = Literal["live", "dry-run"]
 OAuthGrant = Literal["client_credentials", "refresh_token"]
+PREFIX = "GATEBOOK_"
+_OF_HOSTS = "GATEBOOK_TOKEN"
+"""The one variable with our prefix that is no setting: what a host sends as the bearer token."""
 
 
 def default_home() -> Path:
@@ -37,8 +41,25 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def unknown_variables() -> list[str]:
+    """Return the variables of the environment that look like settings and are none: most likely slips."""
+    known = {_OF_HOSTS, *(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)}
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
 def _reach(value: object) -> object:
-    return Reach[value.upper()] if isinstance(value, str) and value.upper() in Reach.__members__ else value
+    if value is None or isinstance(value, Reach):
+        return value
+    if not (isinstance(value, str) and value.upper() in Reach.__members__):
+        raise ValueError("not read, stage, write or send")
+    return Reach[value.upper()]
+
+
+def _decoded(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError("not JSON") from error
 
 
 def _unless_empty(value: object) -> object:
@@ -74,7 +95,7 @@ class Settings(BaseSettings):
     the environment or from files that only their reader opens.
     """
 
-    model_config = SettingsConfigDict(env_prefix="GATEBOOK_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home, description="Directory of the database, keys and configuration.")
     database_url: Annotated[SecretStr | None, BeforeValidator(_unless_empty)] = Field(
@@ -135,11 +156,11 @@ class Settings(BaseSettings):
     jira_service_management: bool = Field(
         default=True, description="Whether internal notes may be written, which projects of a service desk have."
     )
-    jira_statuses: dict[str, _JiraStatus] = Field(
+    jira_statuses: Annotated[dict[str, _JiraStatus], NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=dict[str, _JiraStatus],
         description="What statuses of the site mean, by name, where their category does not say.",
     )
-    jira_priorities: dict[_JiraPriority, str] = Field(
+    jira_priorities: Annotated[dict[_JiraPriority, str], NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=dict[_JiraPriority, str],
         description="The site's names of Critical, High, Medium and Low, where they differ.",
     )
@@ -167,12 +188,14 @@ class Settings(BaseSettings):
     )
     require_run: bool = Field(default=False, description="Demand a run from stage upwards.")
     require_usage: bool = Field(
-        default=False, description="Refuse new work of a run that took more than 20 steps since it reported its usage."
+        default=False,
+        description="Refuse new work of a run that took more than 20 steps since it reported its usage; "
+        "where US dollars are limited, with its cost.",
     )
     policy_file: Path | None = Field(default=None, description="Approval policy; default `policy.toml` in the home.")
-    sensitive_terms: Annotated[dict[str, list[str]], AfterValidator(_matchable)] = Field(
-        default_factory=dict, description="Additional sensitive phrases by category; literal text."
-    )
+    sensitive_terms: Annotated[
+        dict[str, list[str]], NoDecode, BeforeValidator(_decoded), AfterValidator(_matchable)
+    ] = Field(default_factory=dict, description="Additional sensitive phrases by category; literal text.")
     max_steps_per_run: int = Field(default=2_000, ge=1, description="Operator's ceiling on a run's steps.")
     max_calls_per_day: int = Field(default=50_000, ge=1, description="Operator's ceiling on a principal's calls a day.")
     max_runs_per_day: int = Field(default=200, ge=1, description="Operator's ceiling on a principal's runs a day.")
@@ -253,8 +276,19 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - part of the library's signature; we read no .env
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: arguments, environment, `gatebook.toml` in the home."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, default_home() / "gatebook.toml")
+        """Order the sources: arguments, environment, `gatebook.toml` in the home.
+
+        Raises:
+            ConfigurationError: If the file names what is no setting. A slip would else leave the default in force.
+        """
+        file = TomlConfigSettingsSource(settings_cls, default_home() / "gatebook.toml")
+        strange = [name for name in file.toml_data if name.lower() not in settings_cls.model_fields]
+        if strange:
+            raise ConfigurationError(
+                f"gatebook.toml names what is no setting: {', '.join(strange)}.",
+                next_step="Correct the file in GATEBOOK_HOME; docs/configure.md has the names.",
+            )
+        return init_settings, env_settings, file
 
 
 def load_settings() -> Settings:
@@ -267,17 +301,17 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = "; ".join(
-            f"GATEBOOK_{str(fault['loc'][0]).upper()}: {fault['msg']}"
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(
             f"the settings do not fit: {faults}.", next_step="Correct the environment or gatebook.toml."
         ) from None
-    except SettingsError:
-        raise ConfigurationError(
-            "GATEBOOK_SENSITIVE_TERMS is not a JSON object of lists.", next_step="Correct the environment."
-        ) from None
     except ValueError as error:
         raise ConfigurationError(
             "gatebook.toml is not valid TOML.", next_step="Correct the file in GATEBOOK_HOME."
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            "gatebook.toml cannot be read.", next_step="Make the file in GATEBOOK_HOME readable."
         ) from error

@@ -40,6 +40,11 @@ class Switches:
         row = self._tx.one("SELECT reason FROM switches WHERE name = :name", name=name)
         return str(row["reason"]) if row else None
 
+    def by(self, name: str) -> str | None:
+        """Return who turned a switch on, or None when it is off."""
+        row = self._tx.one("SELECT changed_by FROM switches WHERE name = :name", name=name)
+        return str(row["changed_by"]) if row else None
+
     def since(self, name: str) -> float | None:
         """Return when a switch was turned on, or None when it is off."""
         row = self._tx.one("SELECT changed_at FROM switches WHERE name = :name", name=name)

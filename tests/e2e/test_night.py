@@ -1,6 +1,7 @@
 """The night as a user has it: the command, five real servers, and what people decide afterwards."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import cast
 
@@ -48,12 +49,12 @@ QUESTION = ticket("AB-1", subject="How do I reset my password?", body="I forgot 
 
 
 def test_the_demo_ends_with_what_waits_and_the_command_that_decides_it(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / "my own" / "home"
     printed = gatebook(home, "demo")
     assert "completed" in printed
     assert "60 tickets" in printed
     decide = next(line for line in printed.splitlines() if line.startswith("Decide it: "))
-    words = decide.removeprefix("Decide it: ").split()
+    words = shlex.split(decide.removeprefix("Decide it: "))
     demo_home = Path(words[0].partition("=")[2])
     assert "approved and done" in gatebook(demo_home, *words[words.index("gatebook") + 1 :])
 

@@ -26,6 +26,17 @@ def gatebook(
     home: Path, *arguments: str, code: int | None = 0, command: Sequence[str] = COMMAND, **settings: str
 ) -> str:
     """Run the command to its end and return what it printed."""
+    return _ended(home, *arguments, code=code, command=command, **settings).stdout
+
+
+def complained(home: Path, *arguments: str, code: int = 1, command: Sequence[str] = COMMAND, **settings: str) -> str:
+    """Run the command to its end and return what it said on stderr: what it did not do, or not wholly."""
+    return _ended(home, *arguments, code=code, command=command, **settings).stderr
+
+
+def _ended(
+    home: Path, *arguments: str, code: int | None, command: Sequence[str], **settings: str
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [*command, *arguments],
         env=environment(home, **settings),
@@ -35,7 +46,8 @@ def gatebook(
         check=False,
     )
     assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
 def gatebook_json(home: Path, *arguments: str, code: int | None = 0, **settings: str) -> object:

@@ -9,12 +9,12 @@ import pytest
 
 from fakes.lossy import BODY, asked, installed
 from fakes.remote_desk import RemoteDesk, RemoteService, running_service
-from gatebook.database.sqlite import put_back
+from gatebook.database.sqlite_copies import put_back
 from gatebook.errors import ConfigurationError
 from gatebook.switches import RESTORED, Switches
 from gatebook_servers.tickets.ports import open_desk
 from programs.postgres import Postgres, UnavailableError, running_postgres
-from programs.processes import COMMAND, gatebook, refused, rows, start
+from programs.processes import COMMAND, complained, gatebook, rows, start
 from suite import Suite, ticket
 
 pytestmark = pytest.mark.anyio
@@ -141,7 +141,7 @@ def test_a_copy_for_which_there_is_no_room_leaves_everything_as_it_was(suite: Su
     kilobytes = copy.stat().st_size // 1024 - 4
     before = {file.name: file.stat().st_size for file in home.iterdir()}
     small = ("bash", "-c", f'ulimit -f {kilobytes}; exec "$0" "$@"', *COMMAND)
-    assert "storage_full: there is no room for the copy" in refused(home, "restore", str(copy), command=small)
+    assert "storage_full: there is no room for the copy" in complained(home, "restore", str(copy), command=small)
     assert {file.name: file.stat().st_size for file in home.iterdir()} == before
     assert rows(home, "SELECT ticket_id FROM desk_tickets ORDER BY 1") == [("AB-1",), ("AB-2",)]
 
@@ -151,7 +151,7 @@ def test_a_copy_that_nothing_could_be_recorded_in_is_not_taken_for_restored(suit
     suite.runtime.database.back_up(copy)
     suite.close()
     (suite.home / "audit-checkpoints").mkdir()
-    said = refused(suite.home, "restore", str(copy))
+    said = complained(suite.home, "restore", str(copy))
     assert "could be sent again" in said
     assert "`gatebook restore` without a file" in said
     (suite.home / "audit-checkpoints").rmdir()
@@ -185,7 +185,7 @@ def test_the_log_of_a_database_that_was_deleted_is_kept_and_not_read_into_the_co
 
 def test_a_copy_that_is_not_there_is_not_called_damaged(suite: Suite, tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
-        assert "the copy is not there" in refused(suite.home, "restore", str(path))
+        assert "the copy is not there" in complained(suite.home, "restore", str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0 and then nothing of the kind", b"x" * 5_000])

@@ -68,6 +68,27 @@ def test_doctor_warns_when_little_of_a_rate_limit_is_left(tmp_path: Path, remote
     assert (found["rate limit"]["level"], found["rate limit"]["detail"]) == ("warning", "7 of 700 left")
 
 
+@pytest.mark.parametrize(
+    ("lease_s", "settle_s", "level", "names"),
+    [
+        ("60", "30", "ok", []),
+        ("16", "8", "ok", []),
+        ("15", "8", "warning", ["GATEBOOK_LEASE_S"]),
+        ("16", "7", "warning", ["GATEBOOK_SETTLE_S"]),
+        ("1", "0", "warning", ["GATEBOOK_LEASE_S", "GATEBOOK_SETTLE_S"]),
+    ],
+)
+def test_doctor_warns_when_a_request_may_land_later_than_it_is_waited_for(
+    tmp_path: Path, remote: RemoteService, lease_s: str, settle_s: str, level: str, names: list[str]
+) -> None:
+    home = tmp_path / "home"
+    found = diagnosed(home, remote, GATEBOOK_LEASE_S=lease_s, GATEBOOK_SETTLE_S=settle_s)["late requests"]
+    detail = str(found["detail"])
+    assert found["level"] == level
+    assert [name for name in ("GATEBOOK_LEASE_S", "GATEBOOK_SETTLE_S") if name in detail] == names
+    assert ("desk without a fence" in detail) is bool(names)
+
+
 @pytest.mark.parametrize(("status", "says"), [(401, "refused the credentials"), (404, "does not know")])
 def test_doctor_fails_when_the_desk_does_not_let_us_in(
     tmp_path: Path, remote: RemoteService, status: int, says: str

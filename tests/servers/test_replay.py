@@ -242,6 +242,9 @@ def test_the_commands_show_a_run_and_serve_it_again_over_stdio(tmp_path: Path) -
     assert "get_ticket" in shown
     assert SECRET not in shown
     assert SECRET in gatebook(home, "runs", "show", run_id, "--call", "2")
+    said = cast("Json", gatebook_json(home, "runs", "show", run_id, "--call", "2"))
+    assert (said["call"], cast("Json", said["arguments"])["ref"]) == (2, "local:AB-1")
+    assert SECRET in json.dumps(said["result"])
     gatebook(home, "runs", "show", run_id, "--call", "99", code=1)
     assert len(cast("Listed", gatebook_json(home, "runs", "show", run_id))["calls"]) == 9
     usage = cast("Listed", gatebook_json(home, "runs", "usage", run_id))

@@ -297,7 +297,7 @@ async def test_what_could_not_be_told_for_a_day_needs_a_person(suite: Suite, rec
     suite.clock.advance(24 * HOUR_S)
     await worker().run_due()
     with suite.runtime.database.transaction() as tx:
-        assert [(job.kind, job.error) for job in Outbox(tx).failed()] == [("notify", "not_found")]
+        assert [(job.kind, job.error) for job in Outbox(tx).failed(tenant="default")] == [("notify", "not_found")]
 
 
 async def test_without_a_webhook_there_is_nothing_to_do(suite: Suite) -> None:

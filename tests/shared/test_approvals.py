@@ -43,7 +43,9 @@ def attention(suite: Suite) -> tuple[list[str], list[str]]:
     """The states and the failed jobs that a person is shown."""
     with suite.runtime.database.transaction() as tx:
         requests = Approvals(tx).needing_attention(tenant="default")
-        return [f"{one.state}: {one.state_reason}" for one in requests], [job.error for job in Outbox(tx).failed()]
+        return [f"{one.state}: {one.state_reason}" for one in requests], [
+            job.error for job in Outbox(tx).failed(tenant="default")
+        ]
 
 
 async def test_a_denial_sticks_to_the_content_and_its_reason_reaches_the_agent(suite: Suite, mode: str) -> None:

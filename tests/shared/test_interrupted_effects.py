@@ -120,7 +120,8 @@ async def test_what_nobody_can_tell_is_never_repeated_by_a_machine(suite: Suite,
     assert (the_effect(suite).state, the_job(suite).state) == ("in_doubt", "failed")
     with suite.runtime.database.transaction() as tx:
         assert [request.state for request in Approvals(tx).needing_attention(tenant="default")] == ["in_doubt"]
-        assert len(Effects(tx).unsettled()) == 1
+        assert len(Effects(tx).unsettled(tenant="default")) == 1
+        assert Effects(tx).unsettled(tenant="another") == []
 
 
 async def test_a_surely_refused_attempt_gives_the_approval_back(suite: Suite) -> None:

@@ -205,7 +205,7 @@ def test_a_job_of_any_kind_that_cannot_be_tried_again_before_its_use_by_fails_fo
     suite.clock.advance(DAY_S - 5)
     with outbox(suite) as jobs:
         assert jobs.postpone(taken, error="upstream_unavailable")
-        assert [(job.kind, job.error) for job in jobs.failed()] == [(kind, "upstream_unavailable")]
+        assert [(job.kind, job.error) for job in jobs.failed(tenant="default")] == [(kind, "upstream_unavailable")]
     suite.clock.advance(DAY_S)
     assert lease(suite) is None
 

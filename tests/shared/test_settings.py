@@ -80,6 +80,9 @@ def test_a_ceiling_is_named_by_its_word(home: Path, monkeypatch: pytest.MonkeyPa
         ("SENSITIVE_TERMS", f'{{"{CANARY}": "x"}}'),
         ("SENSITIVE_TERMS", f'{{"{CANARY}": ["--"]}}'),
         ("SENSITIVE_TERMS", f"[{CANARY}"),
+        ("JIRA_STATUSES", f"[{CANARY}"),
+        ("JIRA_STATUSES", f'{{"{CANARY}": "{CANARY}"}}'),
+        ("JIRA_PRIORITIES", f"{{{CANARY}"),
     ],
 )
 def test_a_wrong_value_names_the_setting_and_never_the_value(
@@ -92,6 +95,40 @@ def test_a_wrong_value_names_the_setting_and_never_the_value(
     text = f"{caught.value} {caught.value.next_step}"
     assert CANARY not in text
     assert caught.value.__cause__ is None or CANARY not in str(caught.value.__cause__)
+
+
+def test_one_wrong_setting_blames_no_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del home
+    monkeypatch.setenv("GATEBOOK_SENSITIVE_TERMS", "{}")
+    monkeypatch.setenv("GATEBOOK_JIRA_STATUSES", "{x")
+    with pytest.raises(ConfigurationError, match="GATEBOOK_JIRA_STATUSES") as caught:
+        load_settings()
+    assert "GATEBOOK_SENSITIVE_TERMS" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ceiling", ["foo", "2", ""])
+def test_a_wrong_ceiling_is_told_the_words(home: Path, monkeypatch: pytest.MonkeyPatch, ceiling: str) -> None:
+    del home
+    monkeypatch.setenv("GATEBOOK_CEILING", ceiling)
+    with pytest.raises(ConfigurationError, match=r"GATEBOOK_CEILING.*read, stage, write or send"):
+        load_settings()
+
+
+def test_a_structured_setting_can_come_from_the_file(home: Path) -> None:
+    (home / "gatebook.toml").write_text('[jira_statuses]\n"In review" = "pending"\n', encoding="utf-8")
+    assert load_settings().jira_statuses == {"In review": "pending"}
+
+
+@pytest.mark.parametrize("slip", ['mdoe = "dry-run"', 'GATEBOOK_MODE = "dry-run"', '[settings]\nmode = "dry-run"'])
+def test_a_name_in_the_file_that_is_no_setting_is_refused(home: Path, slip: str) -> None:
+    (home / "gatebook.toml").write_text(f"{slip}\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"gatebook\.toml names what is no setting: (mdoe|GATEBOOK|settings)"):
+        load_settings()
+
+
+def test_a_name_in_the_file_may_be_in_capitals(home: Path) -> None:
+    (home / "gatebook.toml").write_text('MODE = "dry-run"\n', encoding="utf-8")
+    assert load_settings().mode == "dry-run"
 
 
 def test_every_wrong_value_is_named_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

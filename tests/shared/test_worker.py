@@ -237,8 +237,8 @@ async def test_an_effect_that_cannot_be_looked_up_is_tried_again_and_then_left_t
     await working.run_due()
     suite.clock.advance(LEASE_S)
     with suite.runtime.database.transaction() as tx:
-        assert [job.kind for job in Outbox(tx).failed()] == ["reconcile"]
-        assert len(Effects(tx).unsettled()) == 1
+        assert [job.kind for job in Outbox(tx).failed(tenant="default")] == ["reconcile"]
+        assert len(Effects(tx).unsettled(tenant="default")) == 1
 
 
 async def test_a_pause_stops_the_outbox_whole(suite: Suite) -> None:

@@ -22,7 +22,7 @@ from gatebook_servers.catalogue import catalogue
 from gatebook_servers.commands.context import Commands, opened, person
 from gatebook_servers.commands.lookups import RoomLookups
 from gatebook_servers.commands.output import complain, emit, say, table
-from gatebook_servers.commands.serving import stopping
+from gatebook_servers.commands.serving import port, stopping
 from gatebook_servers.console.app import build_app, build_console
 from gatebook_servers.console.pages.signing import FIRST_RUN_FILE, first_run_path
 from gatebook_servers.console.people import REVIEWER, People, hashed
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
     """Declare the commands."""
     console = commands.add_parser("console", help="the web pages where people decide")
     console.add_argument("--host", default=Address.host, help="default %(default)s")
-    console.add_argument("--port", type=int, default=Address.port, help="default %(default)s; 0 takes a free one")
+    console.add_argument("--port", type=port, default=Address.port, help="default %(default)s; 0 takes a free one")
     console.add_argument("--public-url", default="", help="the https:// address that browsers show, if not this one")
     console.set_defaults(run=console_command)
     actions = console.add_subparsers(metavar="people")

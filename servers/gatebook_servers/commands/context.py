@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from gatebook.approvals.models import EVERY_ROLE, Reviewer
+from gatebook.database.port import Transaction
 from gatebook.guard import Guard
 from gatebook.runtime import Runtime, open_runtime
 from gatebook.settings import Settings, load_settings
+from gatebook.switches import PAUSE, Switches
 from gatebook.toolset import merged
 from gatebook.worker import Worker
 from gatebook_servers.catalogue import SERVERS, catalogue
@@ -41,6 +43,14 @@ def worker_of(runtime: Runtime, rooms: Sequence[str] | None = None) -> Worker:
     """Return a worker for the jobs of these rooms, of every room when none is named."""
     specs = catalogue() if rooms is None else merged([SERVERS[room] for room in rooms])
     return Worker(runtime, Guard(runtime, specs))
+
+
+def pause_in(tx: Transaction) -> str:
+    """Return by whom and why the suite is paused, and what ends that; empty while it is not."""
+    who, why = Switches(tx).by(PAUSE), Switches(tx).reason(PAUSE)
+    if who is None:
+        return ""
+    return f"paused by {who}{f' ({why})' if why else ''}: run `gatebook resume` to end that"
 
 
 def reviewer() -> Reviewer:

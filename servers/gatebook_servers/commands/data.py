@@ -7,6 +7,7 @@ from pathlib import Path
 from gatebook.database.port import Transaction
 from gatebook.runtime import Runtime
 from gatebook_servers.commands.context import Commands, opened, person
+from gatebook_servers.commands.files import text_from
 from gatebook_servers.commands.output import complain, emit, say
 from gatebook_servers.memory.store import Notes
 from gatebook_servers.tickets.importing import import_tickets
@@ -59,7 +60,7 @@ def get_command(options: argparse.Namespace) -> int:
 
 def put_command(options: argparse.Namespace) -> int:
     """Write a note as a person."""
-    text = options.file.read_text(encoding="utf-8")
+    text = text_from(options.file)
     with opened() as runtime, runtime.database.transaction() as tx:
         Notes(tx).put(options.key, text, tags=(), actor=person(), run_id="")
     say(f"{options.key} written")

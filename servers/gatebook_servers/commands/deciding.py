@@ -2,10 +2,11 @@
 
 import argparse
 import sys
+from typing import get_args
 
 import anyio
 
-from gatebook.approvals.models import Approval
+from gatebook.approvals.models import Approval, ApprovalState
 from gatebook.approvals.requests import Approvals
 from gatebook.database.port import Transaction
 from gatebook.deciding import approve, deny
@@ -15,12 +16,14 @@ from gatebook.outbox import Job, Outbox
 from gatebook.runtime import Runtime
 from gatebook.switches import PAUSE, Switches
 from gatebook_servers.commands import auditing, hooks, policy, reviewing
-from gatebook_servers.commands.context import Commands, opened, person, reviewer, worker_of
-from gatebook_servers.commands.output import complain, emit, say, table
+from gatebook_servers.commands.context import Commands, opened, pause_in, person, reviewer, worker_of
+from gatebook_servers.commands.output import at_most, complain, emit, say, table
 from gatebook_servers.commands.showing import fields_of, progress_of, show_request, time_of
 
 CHANNEL = "command line"
+ALL = "all"
 LOOK_S = 0.1
+MOST_LISTED = 1_000
 NOT_EXECUTED = 3
 """Exit code of `approve` when the approval stands and its effect did not happen yet."""
 
@@ -31,7 +34,7 @@ def add(commands: Commands) -> None:
         required=True, metavar="ACTION"
     )
     listing = approvals.add_parser("list", help="what waits")
-    listing.add_argument("--state", default="pending", help="pending, approved, used, denied ... or all")
+    listing.add_argument("--state", choices=[*get_args(ApprovalState), ALL], default="pending")
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(run=list_command)
     show = approvals.add_parser("show", help="one request, whole")
@@ -62,8 +65,9 @@ def add(commands: Commands) -> None:
 def list_command(options: argparse.Namespace) -> int:
     """Print the requests in a state."""
     with opened() as runtime, runtime.database.transaction() as tx:
-        state = None if options.state == "all" else options.state
-        found = Approvals(tx).select(tenant=runtime.settings.tenant, state=state, limit=1_000)
+        state = None if options.state == ALL else options.state
+        found = Approvals(tx).select(tenant=runtime.settings.tenant, state=state, limit=MOST_LISTED + 1)
+    found = at_most(MOST_LISTED, found, "the oldest requests")
     if options.json:
         emit([request.model_dump(mode="json") for request in found])
         return 0
@@ -153,9 +157,10 @@ def resume_command(options: argparse.Namespace) -> int:
 def attention_command(options: argparse.Namespace) -> int:
     """Print what needs a person; the exit code is 1 when there is something."""
     with opened() as runtime, runtime.database.transaction() as tx:
-        requests = Approvals(tx).needing_attention(tenant=runtime.settings.tenant)
-        effects = Effects(tx).unsettled()
-        jobs = Outbox(tx).failed()
+        tenant = runtime.settings.tenant
+        requests = Approvals(tx).needing_attention(tenant=tenant)
+        effects = Effects(tx).unsettled(tenant=tenant)
+        jobs = Outbox(tx).failed(tenant=tenant)
     if options.json:
         emit(
             {
@@ -186,25 +191,27 @@ def _tell_raised(request: Approval) -> int:
 
 
 async def _execute(runtime: Runtime, request: Approval) -> int:
-    def look(tx: Transaction) -> tuple[Job | None, Approval]:
+    def look(tx: Transaction) -> tuple[Job | None, Approval, str]:
         job = Outbox(tx).of_subject("execute_approved", request.approval_id)
-        return job, Approvals(tx).get(request.approval_id)
+        return job, Approvals(tx).get(request.approval_id), pause_in(tx)
 
     await worker_of(runtime).run_one(subject=request.approval_id)
-    job, after = await runtime.transact(look)
+    job, after, pause = await runtime.transact(look)
     with anyio.move_on_after(runtime.settings.call_s):
         while job is not None and job.state == "leased":  # a server was faster
             await anyio.sleep(LOOK_S)
-            job, after = await runtime.transact(look)
+            job, after, pause = await runtime.transact(look)
     if after.state == "used":
         say(f"approved and done: {request.tool} on {request.target}")
         return 0
-    complain(_pending_text(job, after))
+    complain(_pending_text(job, after, pause))
     return NOT_EXECUTED
 
 
-def _pending_text(job: Job | None, after: Approval) -> str:
+def _pending_text(job: Job | None, after: Approval, pause: str) -> str:
     if after.state in ("approved", "claimed") and job is not None and job.state != "failed":
+        if pause:
+            return f"approved, not done yet: {pause}; then a running server or worker does it"
         why = f" ({job.error})" if job.error else ""
         return f"approved, not done yet{why}: a running `gatebook serve tickets` or `gatebook worker` does it"
     return f"approved, but it could not be done: {after.state} {after.state_reason}; see `gatebook attention`"

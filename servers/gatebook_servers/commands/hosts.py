@@ -5,16 +5,18 @@ import json
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
 
 from gatebook.errors import GatebookError
+from gatebook.retry import ATTEMPT_S
 from gatebook.runtime import open_runtime
-from gatebook.settings import Settings, load_settings
+from gatebook.settings import Settings, load_settings, unknown_variables
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands.connecting import desk_findings
-from gatebook_servers.commands.context import Commands, opened
+from gatebook_servers.commands.context import Commands, opened, pause_in
 from gatebook_servers.commands.hooks import asking_settings
 from gatebook_servers.commands.output import emit, table
 from gatebook_servers.tickets.checking import Finding
@@ -61,8 +63,7 @@ def config_command(options: argparse.Namespace) -> int:
 
 def doctor_command(options: argparse.Namespace) -> int:
     """Check the installation; the exit code is 1 when something is wrong."""
-    installation = [Finding.of(name, detail, ok=ok) for name, ok, detail in _checks()]
-    findings = [*installation, *desk_findings()]
+    findings = [*_checks(), *desk_findings()]
     if options.json:
         emit([finding.model_dump() for finding in findings])
     else:
@@ -92,11 +93,11 @@ def _entry(settings: Settings, name: str, host: str, transport: str) -> dict[str
     }
 
 
-def _checks() -> list[tuple[str, bool, str]]:
+def _checks() -> list[Finding]:
     try:
         settings = load_settings()
     except GatebookError as error:
-        return [("settings", False, error.message)]
+        return [Finding.of("settings", error.message, ok=False)]
     checks = [("settings", True, f"desk {settings.desk}, mode {settings.mode}, zone {settings.tz}")]
     if settings.database_url is None:
         version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
@@ -109,10 +110,39 @@ def _checks() -> list[tuple[str, bool, str]]:
         (
             "agents on this machine",
             True,
-            "an agent with a shell under your user can do what you can, decide included; give it a user of its own",
+            "an agent with a shell under your user can do what you can, deciding included; give it a user of its own",
         )
     )
-    return checks
+    return [
+        *(Finding.of(name, detail, ok=ok) for name, ok, detail in checks),
+        _lateness(settings),
+        *_oversights(settings),
+    ]
+
+
+def _oversights(settings: Settings) -> list[Finding]:
+    """Tell of a slip in the environment, and of a pause that somebody may have forgotten."""
+    found: list[Finding] = []
+    if unknown := unknown_variables():
+        detail = f"no setting has this name, so it does nothing: {', '.join(unknown)}"
+        found.append(Finding(check="environment", level="warning", detail=detail))
+    with suppress(GatebookError), opened(settings) as runtime, runtime.database.transaction() as tx:
+        if pause := pause_in(tx):
+            found.append(Finding(check="pause", level="warning", detail=f"nothing is written or sent: {pause}"))
+    return found
+
+
+def _lateness(settings: Settings) -> Finding:
+    """Say whether an attempt that takes its longest has landed before somebody looks for what it did."""
+    times = (
+        ("GATEBOOK_LEASE_S", settings.lease_s, 2 * ATTEMPT_S),
+        ("GATEBOOK_SETTLE_S", settings.settle_s, ATTEMPT_S),
+    )
+    short = [f"{name} is {value:g}, less than {least:g}" for name, value, least in times if value < least]
+    if not short:
+        return Finding.of("late requests", "are waited for", ok=True)
+    detail = f"{' and '.join(short)}: one that lands late could be repeated at a desk without a fence"
+    return Finding(check="late requests", level="warning", detail=detail)
 
 
 def _database_check(settings: Settings) -> tuple[str, bool, str]:

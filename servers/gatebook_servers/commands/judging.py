@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gatebook.errors import ConfigurationError
 from gatebook_servers.classifier.models import Category
 from gatebook_servers.commands.context import Commands
+from gatebook_servers.commands.files import text_from
 from gatebook_servers.commands.output import emit, say, table
 
 
@@ -62,10 +63,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
 
 
 def _rows(path: Path) -> Iterator[LabelledTicket]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("the file cannot be read as UTF-8 text.", next_step="Give a JSONL file.") from error
+    # Windows' programs begin a text with a mark.
+    lines = text_from(path).removeprefix("\ufeff").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

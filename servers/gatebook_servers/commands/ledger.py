@@ -10,17 +10,18 @@ from gatebook.effects import Effects
 from gatebook.errors import NotFoundError
 from gatebook.ledger.recordings import Recording, Recordings
 from gatebook.ledger.runs import Runs
-from gatebook.ledger.usage import UsageReports
+from gatebook.ledger.usage import UsageReports, UsageSum
 from gatebook.settings import load_settings
 from gatebook.telemetry import configure_logging
 from gatebook.toolset import answered_by, merged
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands.context import Commands, opened
-from gatebook_servers.commands.output import complain, emit, say, table
+from gatebook_servers.commands.output import at_most, complain, emit, say, table
 from gatebook_servers.commands.serving import add_transport, serve_over
 from gatebook_servers.runs.replay import Player
 
 DAY_S = 86_400.0
+MOST_LISTED = 100
 DIVERGED = 4
 """Exit code of a replay in which a call was another than the recorded one."""
 
@@ -51,7 +52,8 @@ def add(commands: Commands) -> None:
 def list_command(options: argparse.Namespace) -> int:
     """Print the runs."""
     with opened() as runtime, runtime.database.transaction() as tx:
-        found = Runs(tx).select(tenant=runtime.settings.tenant, limit=100)
+        found = Runs(tx).select(tenant=runtime.settings.tenant, limit=MOST_LISTED + 1)
+    found = at_most(MOST_LISTED, found, "the newest runs")
     if options.json:
         emit([run.model_dump(mode="json") for run in found])
     else:
@@ -68,10 +70,11 @@ def show_command(options: argparse.Namespace) -> int:
     with opened() as runtime, runtime.database.transaction() as tx:
         run = Runs(tx).get(options.id)
         if options.call is not None:
-            _print_call(*Recordings(tx, runtime.vault).message(run.run_id, options.call))
+            said = Recordings(tx, runtime.vault).message(run.run_id, options.call)
+            _print_call(options.call, *said, as_json=options.json)
             return 0
         calls = Recordings(tx, runtime.vault).select(run.run_id)
-        steps = Runs(tx).steps(run.run_id)
+        steps = Runs(tx).steps(run.run_id, limit=run.steps)
         effects = Effects(tx).approved_of(run.run_id)
     if options.json:
         parts = {"steps": steps, "calls": calls, "executed": effects}
@@ -110,8 +113,7 @@ def usage_command(options: argparse.Namespace) -> int:
     )
     if run_id:
         tokens = f"{used.input_tokens} in, {used.output_tokens} out" if used else "unknown"
-        cost = f"{used.usd:.4f} US dollars" if used and used.usd is not None else "unknown"
-        say(f"tokens: {tokens}; cost: {cost}")
+        say(f"tokens: {tokens}; cost: {_cost_of(used)}")
     return 0
 
 
@@ -142,7 +144,17 @@ def _call_row(call: Recording) -> tuple[object, ...]:
     return call.number, call.step or "", call.tool, call.outcome, took, call.attempts, call.error
 
 
-def _print_call(arguments: str | None, result: str | None) -> None:
+def _cost_of(used: UsageSum | None) -> str:
+    if used is None or used.usd is None or not (used.usd or used.usd_complete):
+        return "unknown"
+    return f"{'' if used.usd_complete else 'at least '}{used.usd:.4f} US dollars"
+
+
+def _print_call(number: int, arguments: str | None, result: str | None, *, as_json: bool) -> None:
+    if as_json:
+        kept = {"arguments": arguments, "result": result}
+        emit({"call": number, **{name: json.loads(text) if text else None for name, text in kept.items()}})
+        return
     say(f"arguments: {arguments or 'not kept'}")
     say(f"answer:    {json.loads(result)['text'] if result else 'not kept'}")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gatebook.approvals.requests import Approvals
 from gatebook.errors import ConfigurationError
-from gatebook.settings import Settings, default_home, load_settings
+from gatebook.settings import PREFIX, Settings, default_home, load_settings
 from gatebook_servers.catalogue import SERVERS
 from gatebook_servers.commands import hosts
 from gatebook_servers.commands.claude import claude_night
@@ -31,6 +32,8 @@ from gatebook_servers.tickets.importing import import_tickets
 DEMO_SINCE = "2026-11-21T18:00:00Z"
 DEMO_UNTIL = "2026-11-22T06:00:00Z"
 DEMO_MARK = ".gatebook-demo"
+DEMO_SETTINGS = ("home", "mode", "tz", "claude", "log_level")
+"""What may be set for a demo: nothing of it reaches beyond the demo's own home."""
 SHOWN = 5
 PAUSED = 4
 """Exit code of a night that ended paused; the same command continues it."""
@@ -56,13 +59,10 @@ def add(commands: Commands) -> None:
 
 def demo_command(options: argparse.Namespace) -> int:
     """Run the night shift over the bundled inbox in a home of its own."""
+    _require_no_settings()
     home = _fresh_demo_home(default_home().parent / "gatebook-demo")
     os.environ["GATEBOOK_HOME"] = str(home)
     settings = load_settings()
-    if settings.database_url is not None:
-        raise ConfigurationError(
-            "the demo keeps to a home of its own.", next_step="Leave GATEBOOK_DATABASE_URL out for it."
-        )
     inbox = resources.files("gatebook_servers.demo").joinpath("inbox.jsonl")
     with opened(settings) as runtime, resources.as_file(inbox) as path:
         imported = import_tickets(runtime.database, path, zone=settings.zone)
@@ -146,9 +146,11 @@ def _order(settings: Settings, since: str, until: str) -> Order:
 def _moment(text: str, zone: ZoneInfo) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        moment.astimezone(zone)
+    except (ValueError, OverflowError):
         raise ConfigurationError("a time is not ISO 8601.", next_step="Write 2026-11-21T18:00:00Z.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    return moment
 
 
 def _positive(value: int, name: str) -> int:
@@ -160,6 +162,16 @@ def _positive(value: int, name: str) -> int:
 def _environment() -> dict[str, str]:
     """Pass our own variables on; the client library passes only a few by itself."""
     return {name: value for name, value in os.environ.items() if name.startswith(("GATEBOOK_", "OTEL_", "COVERAGE_"))}
+
+
+def _require_no_settings() -> None:
+    """Refuse what would lead the demo, and the commands that it prints, to a real desk, database or webhook."""
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name not in DEMO_SETTINGS}
+    given = sorted(name for name, value in os.environ.items() if value and name.upper() in settings)
+    if given:
+        raise ConfigurationError(
+            "the demo keeps to a home and a desk of its own.", next_step=f"Leave out for it: {', '.join(given)}."
+        )
 
 
 def _fresh_demo_home(home: Path) -> Path:
@@ -224,7 +236,7 @@ def _print_waiting(settings: Settings, home: Path) -> None:
     )
     if waiting:
         first = waiting[0] if not replies else replies[0]
-        command = f"GATEBOOK_HOME={home} {'uv run ' if 'UV' in os.environ else ''}gatebook approvals"
+        command = f"GATEBOOK_HOME={shlex.quote(str(home))} {'uv run ' if 'UV' in os.environ else ''}gatebook approvals"
         say(f"All of it: {command} list")
         say(f"Read one:  {command} show {first.approval_id}")
         say(f"Decide it: {command} approve {first.approval_id} --fingerprint {first.shown}")

@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gatebook.rendering import render
+
+T = TypeVar("T")
 
 _WHOLE = {"id", "run", "fingerprint"}
 """Columns that are copied from the terminal and so never broken."""
@@ -27,6 +30,13 @@ def complain(message: str) -> None:
 def emit(value: object) -> None:
     """Print one JSON object and nothing else on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def at_most(most: int, found: Sequence[T], which: str) -> Sequence[T]:
+    """Return no more of these than `most`, and say on stderr that there are more."""
+    if len(found) > most:
+        complain(f"there are more; these are {which}, {most:,}")
+    return found[:most]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

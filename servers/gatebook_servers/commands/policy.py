@@ -15,6 +15,7 @@ from gatebook.reach import Reach
 from gatebook.settings import load_settings
 from gatebook_servers.catalogue import catalogue
 from gatebook_servers.commands.context import Commands
+from gatebook_servers.commands.files import text_from
 from gatebook_servers.commands.output import emit, say, table
 
 MISMATCH = 1
@@ -136,19 +137,12 @@ def _policy(file: Path | None) -> Policy:
     path = file or settings.policy_file or settings.home / "policy.toml"
     if file is None and not path.exists():
         return Policy.shipped()
-    return Policy(_text(path))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("the file cannot be read as UTF-8 text.", next_step="Give another file.") from error
+    return Policy(text_from(path))
 
 
 def _examples(path: Path) -> list[Example]:
     try:
-        return _EXAMPLES.validate_json(_text(path))
+        return _EXAMPLES.validate_json(text_from(path))
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])

@@ -11,13 +11,13 @@ import anyio
 from gatebook.approvals.models import Approval
 from gatebook.approvals.requests import Approvals
 from gatebook.deciding import edit
-from gatebook.errors import ConfigurationError
 from gatebook.guard import Guard
 from gatebook.intents import MARK
 from gatebook.runtime import Runtime
 from gatebook.settling import settle, settle_unasked
 from gatebook_servers.catalogue import catalogue
 from gatebook_servers.commands.context import Commands, opened, reviewer
+from gatebook_servers.commands.files import text_from
 from gatebook_servers.commands.output import emit, say
 from gatebook_servers.commands.showing import show_request, time_of
 
@@ -47,7 +47,7 @@ def add(actions: Commands) -> None:
 
 def edit_command(options: argparse.Namespace) -> int:
     """Put a changed text in the place of what the agent wrote."""
-    text = _text(options.file)
+    text = text_from(sys.stdin if options.file == "-" else Path(options.file)).strip("\n")
     with opened() as runtime:
         with runtime.database.transaction() as tx:
             shown = Approvals(tx).get(options.id).shown
@@ -104,10 +104,3 @@ def _announce(request: Approval, *, as_json: bool) -> None:
 async def _edit(runtime: Runtime, approval_id: str, shown: str, changes: dict[str, str]) -> Approval:
     guard = Guard(runtime, catalogue())
     return await edit(guard, approval_id, reviewer=reviewer(), channel=CHANNEL, shown=shown, changes=changes)
-
-
-def _text(file: str) -> str:
-    try:
-        return (sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")).strip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("the text cannot be read.", next_step="Name a file of UTF-8 text.") from error

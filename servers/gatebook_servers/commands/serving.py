@@ -15,11 +15,12 @@ from gatebook.transports.auth import ensure_token
 from gatebook.transports.ending import Background, no_background, run_background
 from gatebook.transports.hooks import NO_HOOKS, NO_WEBHOOKS, Hook, Webhook
 from gatebook_servers.catalogue import SERVERS, catalogue
-from gatebook_servers.commands.context import Commands, opened, worker_of
+from gatebook_servers.commands.context import Commands, opened, pause_in, worker_of
 from gatebook_servers.commands.output import complain, say
 
 ALL = "all"
 COMMANDS = ("serve", "worker")
+HIGHEST_PORT = 65_535
 WORKER_DRAIN_S = 10.0
 """Seconds that `gatebook worker` has for the job that it is at when it is told to end."""
 
@@ -38,7 +39,18 @@ def add(commands: Commands) -> None:
 def add_transport(parser: argparse.ArgumentParser) -> None:
     """Declare over what a command serves."""
     parser.add_argument("--transport", choices=["stdio", "http", "sse"], default="stdio")
-    parser.add_argument("--port", type=int, help="port of HTTP and SSE; 0 takes a free one")
+    parser.add_argument("--port", type=port, help="port of HTTP and SSE; 0 takes a free one")
+
+
+def port(text: str) -> int:
+    """Read a port's number from the command line.
+
+    Raises:
+        ArgumentTypeError: If it is none.
+    """
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {HIGHEST_PORT}")
+    return int(text)
 
 
 def serve_command(options: argparse.Namespace) -> int:
@@ -92,7 +104,7 @@ def serve_over(
     from gatebook.transports.http import HttpOptions, run_http  # noqa: PLC0415
 
     token_file = settings.home / "token"
-    port = settings.port if options.port is None else options.port
+    chosen = settings.port if options.port is None else options.port
     endpoint = "mcp" if options.transport == "http" else "sse"
 
     def announce(url: str) -> None:
@@ -101,7 +113,9 @@ def serve_over(
         complain(f"bearer token: {token_file}")
 
     try:
-        http = HttpOptions(host=settings.host, port=port, token=ensure_token(token_file), principal=settings.principal)
+        http = HttpOptions(
+            host=settings.host, port=chosen, token=ensure_token(token_file), principal=settings.principal
+        )
         return run_http(
             servers,
             http,
@@ -122,6 +136,10 @@ def worker_command(options: argparse.Namespace) -> int:
     if options.once:
         with opened(settings) as runtime:
             say(f"{anyio.run(worker_of(runtime).run_due)} jobs")
+            with runtime.database.transaction() as tx:
+                pause = pause_in(tx)
+        if pause:
+            complain(pause)
         return 0
     runtime = open_runtime(settings)
     complain("doing what is approved and what is due; end with Ctrl-C")

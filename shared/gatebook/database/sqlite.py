@@ -5,8 +5,8 @@ own `sqlite3` mostly lack. Every transaction begins IMMEDIATE: a deferred one th
 SQLITE_BUSY whatever the timeout. `synchronous=FULL`: an acknowledged commit survives a power cut.
 """
 
+import math
 import os
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from threading import Lock
 
 import apsw
 
-from gatebook.clock import Clock, SystemClock
+from gatebook.clock import Clock, Evenness, SystemClock
 from gatebook.database.filesystem import kind_of, risk_of
 from gatebook.database.migrations import LOCK_TABLE, newest, other_schema, upgrade
 from gatebook.database.port import Row, Transaction, Value, Watch, require_storable
@@ -41,6 +41,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._evenness = Evenness()
         self._lock = Lock()
         self._path = path
         self._schema = newest(DIALECT)
@@ -163,7 +164,9 @@ class SqliteDatabase:
             self._durable = durable
 
     def _transaction(self) -> "_SqliteTransaction":
-        return _SqliteTransaction(self._connection, self._clock.now(), self._boot_began + self._clock.steady().seconds)
+        steady = self._clock.steady()
+        even_s = math.inf if steady.boot else self._evenness.seconds(steady.seconds)
+        return _SqliteTransaction(self._connection, self._clock.now(), self._boot_began + steady.seconds, even_s)
 
     def _require_schema(self, transaction: "_SqliteTransaction") -> None:
         present = transaction.schema()
@@ -209,10 +212,11 @@ class SqliteDatabase:
 class _SqliteTransaction:
     dialect = DIALECT
 
-    def __init__(self, connection: apsw.Connection, now: float, steady: float) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, steady: float, even_s: float = math.inf) -> None:
         self._connection = connection
         self._now = now
         self._steady = steady
+        self._even_s = even_s
 
     @property
     def now(self) -> float:
@@ -221,6 +225,10 @@ class _SqliteTransaction:
     @property
     def steady(self) -> float:
         return self._steady
+
+    @property
+    def even_s(self) -> float:
+        return self._even_s
 
     def schema(self) -> int:
         row = _run(self._connection, "SELECT schema_version FROM suite_lock").fetchone()
@@ -248,57 +256,6 @@ class _SqliteTransaction:
     def one(self, sql: str, /, **parameters: Value) -> Row | None:
         rows = self.all(sql, **parameters)
         return rows[0] if rows else None
-
-
-def put_back(copy: Path, path: Path) -> Path | None:
-    """Put a copy that `back_up` wrote in the place of a database; where the one that was there went.
-
-    Raises:
-        ConfigurationError: If the copy is damaged or no database of this suite, or another process uses the database.
-    """
-    _require_sound(copy)
-    aside = None
-    if path.exists():
-        _require_unused(path)
-        aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%S')}")
-        path.rename(aside)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(copy.read_bytes())
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    return aside
-
-
-def _require_sound(copy: Path) -> None:
-    try:
-        connection = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READONLY)
-        sound = _run(connection, "PRAGMA integrity_check").fetchone() == ("ok",)
-        schema = _SqliteTransaction(connection, 0, 0).schema()
-        connection.close()
-    except apsw.Error:
-        sound, schema = False, 0
-    if not sound:
-        raise ConfigurationError("the copy is damaged, or is no copy of this suite.", next_step="Take another one.")
-    if schema > newest(DIALECT):
-        raise other_schema(schema, known=newest(DIALECT))
-
-
-def _require_unused(path: Path) -> None:
-    """Leave WAL, which works only where nobody else has the file open, and puts everything into the one file."""
-    connection = apsw.Connection(str(path))
-    try:
-        alone = _run(connection, "PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
-    except apsw.BusyError:
-        alone = False
-    finally:
-        connection.close()
-    if not alone:
-        raise ConfigurationError(
-            "another process uses the database.", next_step="End every server, console and worker first."
-        )
 
 
 def _as_mapping(cursor: apsw.Cursor, values: tuple[Value, ...]) -> Row:

@@ -35,10 +35,11 @@ async def attention(visit: Visit) -> Response:
     """What failed, is in doubt, lapsed or expired."""
 
     def look(tx: Transaction) -> _Trouble:
-        requests = Records(tx).needing_attention(tenant=visit.runtime.settings.tenant)
+        tenant = visit.runtime.settings.tenant
+        requests = Records(tx).needing_attention(tenant=tenant)
         doubtful = [request for request in requests if request.state == "in_doubt"]
         ended = [request for request in reversed(requests) if request.state != "in_doubt"]
-        return _Trouble(doubtful, ended[:100], Effects(tx).unsettled(), Outbox(tx).failed())
+        return _Trouble(doubtful, ended[:100], Effects(tx).unsettled(tenant=tenant), Outbox(tx).failed(tenant=tenant))
 
     trouble = await visit.transact(look)
     known = {request.approval_id for request in trouble.doubtful}

@@ -10,11 +10,11 @@ from pydantic import JsonValue
 
 from clients.claude_code import ABSENT, find_cli
 from clients.scripted_messages_api import Call, Say, Seen, serving
-from programs.processes import COMMAND, environment, gatebook
+from programs.processes import COMMAND, complained, environment, gatebook
 from suite import ticket
 
 SINCE, UNTIL = "2026-11-21T18:00:00+00:00", "2026-11-22T06:00:00+00:00"
-KEY = f"nightly/{SINCE}/{UNTIL}"
+KEY = f"nightly/local/{SINCE}/{UNTIL}"
 NIGHT = ("nightly", "--since", SINCE, "--until", UNTIL, "--agent", "claude", "--json")
 
 
@@ -78,12 +78,18 @@ def test_claude_code_works_the_night_with_our_tools_only_and_the_ledger_reports_
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["status"], report["tickets"], report["drafts"]) == ("completed", 2, 1)
+    assert (report["key"], report["failed"], report["remaining"]) == (KEY, None, None), "what it left nobody counted"
     assert report["approvals"]["pending"] == 1
     assert report["tokens"] is not None
     offered = set(api.requests[0].offered)
     assert offered
     assert all(name.startswith("mcp__") for name in offered)
     assert KEY in api.requests[0].user_text
+
+
+@pytest.mark.parametrize("flags", [["--again"], ["--checkpoint-every", "5"], ["--max-tokens", "1000"]])
+def test_what_claude_code_does_not_heed_is_refused(tmp_path: Path, flags: list[str]) -> None:
+    assert f"does not heed {flags[0]}." in complained(tmp_path / "home", *NIGHT, *flags)
 
 
 def test_without_claude_code_the_message_says_so(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from programs.processes import Cell, gatebook, gatebook_json, rows
+from programs.processes import Cell, complained, gatebook, gatebook_json, rows
 from suite import ticket
 
 NIGHT = ("nightly", "--since", "2026-11-21T18:00:00Z", "--until", "2026-11-22T06:00:00Z")
@@ -101,7 +101,8 @@ def test_a_dry_run_says_so_and_sends_nothing_even_when_approved(tmp_path: Path) 
 
 def test_bad_windows_and_settings_are_refused_with_their_names(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    gatebook(home, "nightly", "--since", "yesterday", "--until", "today", code=1)
-    gatebook(home, "nightly", "--since", "2026-11-22T00:00:00Z", "--until", "2026-11-21T00:00:00Z", code=1)
-    gatebook(home, *NIGHT, code=1, GATEBOOK_TZ="Middle/Earth")
+    assert "ISO 8601" in complained(home, "nightly", "--since", "yesterday", "--until", "today")
+    backwards = ("--since", "2026-11-22T00:00:00Z", "--until", "2026-11-21T00:00:00Z")
+    assert "--since" in complained(home, "nightly", *backwards)
+    assert "GATEBOOK_TZ" in complained(home, *NIGHT, GATEBOOK_TZ="Middle/Earth")
     gatebook(home, "doctor", code=1, GATEBOOK_DESK="local", GATEBOOK_MODE="sometimes")

@@ -66,7 +66,7 @@ def claude_night(settings: Settings, order: Order) -> Report:
         )
     result = _result(done.stdout)
     with opened(settings) as runtime, runtime.database.transaction() as tx:
-        run = Runs(tx).by_key(tenant=settings.tenant, key=_key(order))
+        run = Runs(tx).by_key(tenant=settings.tenant, key=order.key)
         if run is None:
             raise _failed(result)
         _record_usage(tx, run, result, settings)
@@ -115,8 +115,8 @@ def _config(address: str) -> dict[str, JsonValue]:
 
 
 def _command(program: str, config: Path, order: Order) -> list[str]:
-    # Claude Code splits a prompt's arguments at spaces: ISO times without any.
-    prompt = f"/mcp__runs__night_shift {order.since.isoformat()} {order.until.isoformat()}"
+    # Claude Code splits a prompt's arguments at spaces: none of them has any.
+    prompt = f"/mcp__runs__night_shift {order.since.isoformat()} {order.until.isoformat()} {order.key}"
     command = [
         program,
         "-p",
@@ -176,11 +176,6 @@ def _record_usage(tx: Transaction, run: Run, result: Event, settings: Settings) 
         ),
         model="claude",
     )
-
-
-def _key(order: Order) -> str:
-    """Return the key that the prompt gives the run."""
-    return f"nightly/{order.since.isoformat()}/{order.until.isoformat()}"
 
 
 def _failed(result: Event) -> ConfigurationError:

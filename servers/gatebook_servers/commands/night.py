@@ -35,6 +35,7 @@ DEMO_MARK = ".gatebook-demo"
 DEMO_SETTINGS = ("home", "mode", "tz", "claude", "log_level")
 """What may be set for a demo: nothing of it reaches beyond the demo's own home."""
 SHOWN = 5
+CHECKPOINT_EVERY = 10
 PAUSED = 4
 """Exit code of a night that ended paused; the same command continues it."""
 
@@ -48,7 +49,7 @@ def add(commands: Commands) -> None:
     nightly.add_argument("--since", required=True, help="tickets created at or after; ISO 8601")
     nightly.add_argument("--until", required=True, help="and before")
     nightly.add_argument("--max-steps", type=int, default=200)
-    nightly.add_argument("--checkpoint-every", type=int, default=10)
+    nightly.add_argument("--checkpoint-every", type=int, default=CHECKPOINT_EVERY)
     nightly.add_argument("--max-tokens", type=int, help="daily token budget")
     nightly.add_argument("--max-usd", type=float, help="daily cost budget")
     nightly.add_argument("--again", action="store_true", help="do a finished night once more")
@@ -77,6 +78,8 @@ def demo_command(options: argparse.Namespace) -> int:
 def nightly_command(options: argparse.Namespace) -> int:
     """Run the night shift over the configured desk."""
     settings = load_settings()
+    if options.agent == "claude":
+        _require_only_what_claude_heeds(options)
     order = _order(settings, options.since, options.until).model_copy(
         update={
             "max_steps": _positive(options.max_steps, "--max-steps"),
@@ -153,6 +156,17 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
     return moment
 
 
+def _require_only_what_claude_heeds(options: argparse.Namespace) -> None:
+    unheeded = {
+        "--again": options.again, "--checkpoint-every": options.checkpoint_every != CHECKPOINT_EVERY,
+        "--max-tokens": options.max_tokens is not None,
+    }  # fmt: skip
+    if given := [name for name, there in unheeded.items() if there]:
+        raise ConfigurationError(
+            f"Claude Code does not heed {', '.join(given)}.", next_step="Leave it out, or use the reference agent."
+        )
+
+
 def _positive(value: int, name: str) -> int:
     if value < 1:
         raise ConfigurationError(f"{name} is below 1.", next_step="Give a positive number.")
@@ -205,7 +219,7 @@ def _print_report(report: Report, settings: Settings) -> None:
         ("drafts", report.drafts),
         ("held for a person", report.held),
         ("waiting for approval", report.approvals.pending),
-        ("failed, left", f"{report.failed}, {report.remaining}"),
+        ("failed, left", ", ".join("unknown" if n is None else str(n) for n in (report.failed, report.remaining))),
         ("steps, retries, checkpoints", f"{report.steps}, {report.retries}, {report.checkpoints}"),
         ("summary", f"memory: {report.summary_key}"),
         ("time", f"{report.duration_s} s"),

@@ -26,9 +26,9 @@ def report_of_run(tx: Transaction, run: Run, order: Order) -> Report:
         by_category=by_category,
         drafts=_number(tx, "SELECT COUNT(*) AS n FROM drafts WHERE run_id = :run", run=run.run_id),
         held=counts.get("held", 0),
-        failed=0,
-        remaining=0,
-        taken_over=0,
+        failed=None,
+        remaining=None,
+        taken_over=None,
         approvals=Counted(
             pending=counts.get("pending", 0),
             approved=counts.get("approved", 0) + counts.get("claimed", 0),

@@ -89,9 +89,10 @@ class Report(BaseModel):
     by_category: dict[Category, int]
     drafts: int
     held: int
-    failed: int
-    remaining: int
-    taken_over: int
+    # None where only the agent itself knows.
+    failed: int | None
+    remaining: int | None
+    taken_over: int | None
     approvals: Counted
     steps: int
     retries: int

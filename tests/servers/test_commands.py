@@ -137,7 +137,7 @@ async def test_a_long_run_is_shown_with_every_step(today: Suite) -> None:
 
 
 def test_doctor_names_variables_that_are_no_settings(tmp_path: Path) -> None:
-    slips = {"GATEBOOK_MDOE": "dry-run", "GATEBOOK_TOKEN": "x", "GATEBOOK_TEST_DESK_URL": "x", "gatebook_tz": "UTC"}
+    slips = {"GATEBOOK_MDOE": "dry-run", "GATEBOOK_TOKEN": "x", "gatebook_tz": "UTC"}
     findings = cast("list[Json]", gatebook_json(tmp_path / "home", "doctor", code=0, **slips))
     [finding] = [finding for finding in findings if finding["check"] == "environment"]
     assert finding["level"] == "warning"

@@ -244,13 +244,14 @@ def sending_while(in_time: Callable[[], bool]) -> Generator[None]:
 
 
 async def _require_time(event: str, _: object) -> None:
-    """Send no body after the deadline: a process that stood still goes on before it hears of the cancellation."""
-    if not event.endswith("send_request_body.started"):
+    """Send nothing after the deadline: a process that stood still goes on before it hears of the cancellation."""
+    if not event.endswith(_BEFORE_SENDING):
         return
     if anyio.current_time() >= anyio.current_effective_deadline() or not _in_time.get()():
         raise TimeoutError
 
 
+_BEFORE_SENDING = ("send_request_headers.started", "send_request_body.started")
 _TRACED = {"trace": _require_time}
 _in_time: ContextVar[Callable[[], bool]] = ContextVar("gatebook_in_time", default=lambda: True)
 

@@ -151,7 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         url = urlsplit(self.path)
-        body: Json = json.loads(self.rfile.read(int(self.headers.get("content-length", "0"))) or b"{}")
+        length = int(self.headers.get("content-length", "0"))
+        data = self.rfile.read(length)
+        if len(data) < length:
+            self.close_connection = True
+            return  # Whoever sent it gave up amid it, so there is no request.
+        body: Json = json.loads(data or b"{}")
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(f"{self.command} {url.path}", query, body, headers)

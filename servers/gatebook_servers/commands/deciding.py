@@ -191,20 +191,20 @@ def _tell_raised(request: Approval) -> int:
 
 
 async def _execute(runtime: Runtime, request: Approval) -> int:
-    def look(tx: Transaction) -> tuple[Job | None, Approval, str]:
+    def look(tx: Transaction) -> tuple[Job | None, Approval]:
         job = Outbox(tx).of_subject("execute_approved", request.approval_id)
-        return job, Approvals(tx).get(request.approval_id), pause_in(tx)
+        return job, Approvals(tx).get(request.approval_id)
 
     await worker_of(runtime).run_one(subject=request.approval_id)
-    job, after, pause = await runtime.transact(look)
+    job, after = await runtime.transact(look)
     with anyio.move_on_after(runtime.settings.call_s):
         while job is not None and job.state == "leased":  # a server was faster
             await anyio.sleep(LOOK_S)
-            job, after, pause = await runtime.transact(look)
+            job, after = await runtime.transact(look)
     if after.state == "used":
         say(f"approved and done: {request.tool} on {request.target}")
         return 0
-    complain(_pending_text(job, after, pause))
+    complain(_pending_text(job, after, await runtime.transact(pause_in)))
     return NOT_EXECUTED
 
 

@@ -175,7 +175,7 @@ def _positive(value: int, name: str) -> int:
 
 def _environment() -> dict[str, str]:
     """Pass our own variables on; the client library passes only a few by itself."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("GATEBOOK_", "OTEL_", "COVERAGE_"))}
+    return {name: value for name, value in os.environ.items() if name.startswith((PREFIX, "OTEL_", "COVERAGE_"))}
 
 
 def _require_no_settings() -> None:

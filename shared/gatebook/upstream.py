@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 MOST_TOKENS = 10
 """Retries that a rested upstream gets in a row."""
-FIRSTS_PER_TOKEN = 5
-"""First attempts that earn one retry: in the long run retries add at most a fifth to the load."""
+FIRSTS_PER_TOKEN = 6
+"""First attempts that earn one retry: retries add a sixth to the load, with a full bucket at most a fifth."""
 WINDOW_S = 30.0
 """How long the breaker remembers an attempt, seconds."""
 FEWEST_ATTEMPTS = 20
@@ -33,7 +33,7 @@ class RetryTokens:
     """A bucket of retries, full at first."""
 
     def __init__(self) -> None:
-        # Counted in first attempts, as fifths of a token do not add up in binary.
+        # Counted in first attempts, as parts of a token do not add up in binary.
         self._earned = MOST_TOKENS * FIRSTS_PER_TOKEN
 
     def earn(self) -> None:
